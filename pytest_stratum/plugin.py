@@ -1,0 +1,252 @@
+"""Record and replay LLM calls from pytest."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_stratum.fixtures import GoldenFlow, Traces
+    from pytest_stratum.session import StratumSession
+
+MODES = ("record", "record-all", "replay")
+SESSION = pytest.StashKey["StratumSession"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("stratum", "recorded LLM calls")
+    for mode, text in (
+        ("record", "ask for calls that are missing or have drifted, and write golden/"),
+        ("record-all", "ask for every call of the selected tests anew, and write golden/"),
+        ("replay", "answer every call from golden/; what is not recorded fails"),
+    ):
+        group.addoption(
+            f"--stratum-{mode}", action="append_const", const=mode, dest="stratum_mode", help=text
+        )
+    parser.addini("stratum_mode", "record, record-all or replay; the command line wins", default="")
+    parser.addini(
+        "stratum_block_network",
+        "under replay, refuse every connection that is not to this machine",
+        type="bool",
+        default=False,
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        'stratum(mode="replay" | "live"): how this test\'s calls are answered when the command '
+        "line does not say",
+    )
+    _mode(config)  # a contradiction is an error before anything runs
+
+
+def _mode(config: pytest.Config) -> str | None:
+    """Return the mode of the run: the command line's, else the ini file's."""
+    asked = config.getoption("stratum_mode") or []
+    if len(set(asked)) > 1:
+        listed = " and ".join(f"--stratum-{mode}" for mode in dict.fromkeys(asked))
+        raise pytest.UsageError(f"{listed} contradict each other; give one of them")
+    ini = config.getini("stratum_mode")
+    if ini and ini not in MODES:
+        raise pytest.UsageError(f"stratum_mode = {ini!r}; it takes one of {', '.join(MODES)}")
+    mode = asked[0] if asked else ini or None
+    if mode in ("record", "record-all") and _under_xdist(config):
+        raise pytest.UsageError(
+            f"--stratum-{mode} does not run under pytest-xdist yet; add -n0 (replay runs with -n)"
+        )
+    return mode
+
+
+def _under_xdist(config: pytest.Config) -> bool:
+    workers = config.getoption("numprocesses", None)
+    return bool(workers) or hasattr(config, "workerinput")
+
+
+def _marked(item: pytest.Item) -> str | None:
+    """Return the mode that a test's marker asks for, when the command line gives none."""
+    marker = item.get_closest_marker("stratum")
+    if marker is None or item.config.getoption("stratum_mode"):
+        return None
+    mode = marker.kwargs.get("mode")
+    if marker.args or set(marker.kwargs) != {"mode"} or mode not in ("replay", "live"):
+        raise pytest.UsageError(
+            f'{item.nodeid}: write @pytest.mark.stratum(mode="replay") or mode="live"'
+        )
+    return str(mode)
+
+
+def _session(config: pytest.Config, *, needed: bool = False) -> StratumSession | None:
+    """Return the run's state, made when a mode or a fixture needs it or calls can happen."""
+    found = config.stash.get(SESSION, None)
+    if found is not None:
+        return found
+    mode = _mode(config)
+    if mode is None and not needed and "stratum.scope" not in sys.modules:
+        return None
+    from pytest_stratum.session import StratumSession
+
+    session = config.stash[SESSION] = StratumSession(config, mode)
+    session.start()
+    return session
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if _mode(session.config):
+        _session(session.config)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    session = _session(config) if _mode(config) else None
+    return session.header() if session else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: Any, request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    session = _session(request.config)
+    if session is None:
+        return (yield)
+    item = getattr(request, "_pyfuncitem", None)
+    with session.fixture(fixturedef, item):
+        return (yield)
+
+
+def pytest_fixture_post_finalizer(fixturedef: Any, request: pytest.FixtureRequest) -> None:
+    session = request.config.stash.get(SESSION, None)
+    if session is not None:
+        session.fixture_ended(fixturedef)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    session = _session(item.config, needed=_marked(item) == "replay")
+    if session is None:
+        return (yield)
+    with session.phase(item, "setup", _marked(item)):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    session = _session(item.config)
+    if session is None:
+        return (yield)
+    with session.phase(item, "call", _marked(item)), _claiming(item, session):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    session = item.config.stash.get(SESSION, None)
+    if session is None:
+        return (yield)
+    with session.phase(item, "teardown", _marked(item)):
+        return (yield)
+
+
+@contextmanager
+def _claiming(item: pytest.Item, session: StratumSession) -> Iterator[None]:
+    """Let the task that runs a coroutine test own the test's branch."""
+    function = getattr(item, "obj", None)
+    if not inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
+        yield
+        return
+    item.obj = session.claiming(function)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        item.obj = function  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is not None and report.when == "call":
+        session.called(item, report)
+    return report
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.collected = len(items)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    if items:
+        session = items[0].config.stash.get(SESSION, None)
+        if session is not None:
+            session.whole = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    state = session.config.stash.get(SESSION, None)
+    if state is None:
+        return
+    state.finish(session, int(exitstatus))
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["stratum"] = state.report.as_data()
+    if state.report.blocks and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    data = getattr(node, "workeroutput", {}).get("stratum")
+    if data:
+        session = _session(node.config, needed=True)
+        assert session is not None
+        session.report.merge(data)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.report.print(terminalreporter, session.mode)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        session.stop()
+
+
+@pytest.fixture
+def traces(request: pytest.FixtureRequest) -> Traces:
+    """This test's trace records so far; `assert traces == golden` compares their tree."""
+    from pytest_stratum.fixtures import Traces
+
+    session = _session(request.config, needed=True)
+    assert session is not None
+    return Traces(session, request.node)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Any:
+    """A snapshot of this test in `golden/flows`: `assert value == golden`."""
+    from pytest_stratum.golden import golden_assertion
+
+    session = _session(request.config, needed=True)
+    assert session is not None
+    return golden_assertion(request, session)
+
+
+@pytest.fixture
+def golden_flow(golden: Any, request: pytest.FixtureRequest) -> GoldenFlow:
+    """Run a flow and compare its trace and result: `await golden_flow(flow, text=...)`."""
+    from pytest_stratum.fixtures import GoldenFlow
+
+    session = _session(request.config, needed=True)
+    assert session is not None
+    return GoldenFlow(session, request.node, golden)

@@ -1,0 +1,167 @@
+"""What the run says at its end: drift by cause, counts, money."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pytest_stratum.flow_diff import flow_changes
+from stratum.errors import RecordingMissing
+from stratum.recording.drift import Drift
+from stratum.recording.store import Counts
+from stratum.settings import Settings
+from stratum.text import escape
+from stratum.trace import TraceRecord
+
+SHOWN_TESTS = 3
+SHOWN_LINES = 40
+
+
+@dataclass(slots=True)
+class Block:
+    """One cause of drift, and the tests that met it."""
+
+    drift: Drift
+    tests: dict[str, None] = field(default_factory=dict)
+
+
+class Report:
+    """Gathers drift and counts, over all workers of a run."""
+
+    def __init__(self, rootpath: Path) -> None:
+        self.blocks: dict[str, Block] = {}
+        self.counts = Counts()
+        self.live = 0
+        self.live_cost = 0.0
+        self.reasons: list[str] = []
+        self._changed: list[str] = []
+        self._rootpath = rootpath
+
+    def missed(self, miss: Exception, nodeid: str) -> None:
+        if isinstance(miss, RecordingMissing):
+            for drift in miss.drifts:
+                if isinstance(drift, Drift):
+                    self._add(drift, nodeid)
+
+    def _add(self, drift: Drift, nodeid: str) -> None:
+        self.blocks.setdefault(drift.cause, Block(drift)).tests[nodeid] = None
+
+    def traced(self, record: TraceRecord) -> None:
+        for call in record.calls:
+            if call.origin == "live":
+                self.live += 1
+                self.live_cost += call.cost_usd or 0.0
+
+    def flow_differs(self, item: Any, result: Any, mode: str | None) -> None:
+        """Take up a golden flow that is not as it was, or is not there."""
+        file, line, _ = item.location
+        site = (item.name, Path(file).as_posix(), (line or 0) + 1)
+        if result.recalled_data is None:
+            if mode == "replay":
+                self._add(Drift("missing", *site, "this golden flow is not recorded"), item.nodeid)
+            return
+        changes = flow_changes(str(result.recalled_data), str(result.asserted_data or ""))
+        title = "the golden flow went another way"
+        self._add(Drift("flow", *site, title, tuple(changes)), item.nodeid)
+
+    def counted(self, counts: Counts) -> None:
+        for each in fields(Counts):
+            total = getattr(self.counts, each.name) + getattr(counts, each.name)
+            setattr(self.counts, each.name, total)
+
+    def wrote(self, homes: list[str], settings: Settings) -> None:
+        folder = settings.recordings_folder.relative_to(settings.root).as_posix()
+        self._changed = [f"{folder}/{home}" for home in homes]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what a worker sends to the controller."""
+        blocks = [
+            {"drift": asdict(block.drift), "tests": list(block.tests)}
+            for block in self.blocks.values()
+        ]
+        live = [self.live, self.live_cost]
+        return {"blocks": blocks, "counts": asdict(self.counts), "live": live}
+
+    def merge(self, data: dict[str, Any]) -> None:
+        for block in data["blocks"]:
+            lines = tuple(block["drift"].pop("lines"))
+            drift = Drift(**block["drift"], lines=lines)
+            for nodeid in block["tests"]:
+                self._add(drift, nodeid)
+        self.counted(Counts(**data["counts"]))
+        self.live += data["live"][0]
+        self.live_cost += data["live"][1]
+
+    def print(self, terminal: Any, mode: str | None) -> None:
+        if self.blocks:
+            self._print_drift(terminal)
+        line = self._summary(mode)
+        if line:
+            terminal.write_sep("-", "stratum")
+            terminal.write_line(line)
+            for changed in self._changed:
+                terminal.write_line(f"  wrote {escape(changed)}")
+            for reason in self.reasons:
+                terminal.write_line(f"  cache: {escape(reason)}")
+
+    def _print_drift(self, terminal: Any) -> None:
+        tests = {nodeid for block in self.blocks.values() for nodeid in block.tests}
+        causes = _many(len(self.blocks), "cause")
+        terminal.write_sep("=", f"stratum drift: {causes}, {_many(len(tests), 'test')}", red=True)
+        for block in self.blocks.values():
+            for line in _lines(block):
+                terminal.write_line(line)
+
+    def _summary(self, mode: str | None) -> str:
+        counts = self.counts
+        if mode == "replay":
+            missing = len(self.blocks)
+            drift = f", {_many(missing, 'cause')} of drift" if missing else ""
+            return f"{_many(counts.replayed, 'call')} replayed, {_usd(counts.saved)} saved{drift}"
+        if mode is not None:
+            cached = f", {counts.cached} taken from the cache" if counts.cached else ""
+            unpriced = f" and {counts.unpriced} of unknown price" if counts.unpriced else ""
+            return (
+                f"{_many(counts.recorded, 'call')} recorded for {_usd(counts.spent)}{unpriced}"
+                f"{cached}, {counts.replayed} replayed, {_usd(counts.saved)} saved"
+            )
+        if self.live:
+            return (
+                f"{_many(self.live, 'live call')} for {_usd(self.live_cost)}; "
+                "pytest --stratum-record would keep the answers"
+            )
+        return f"{_many(counts.replayed, 'call')} replayed" if counts.replayed else ""
+
+
+def _lines(block: Block) -> list[str]:
+    drift = block.drift
+    count = _many(len(block.tests), "test")
+    lines = [
+        "",
+        f"{drift.kind} drift · {escape(drift.function)} · {drift.file}:{drift.line} · {count}",
+    ]
+    lines.append(f"  {drift.title}")
+    lines += [f"    {escape(line)}" for line in drift.lines[:SHOWN_LINES]]
+    if len(drift.lines) > SHOWN_LINES:
+        lines.append(f"    … and {len(drift.lines) - SHOWN_LINES} more lines")
+    tests = list(block.tests)
+    lines += [f"  breaks {escape(nodeid)}" for nodeid in tests[:SHOWN_TESTS]]
+    if len(tests) > SHOWN_TESTS:
+        lines.append(f"  … and {len(tests) - SHOWN_TESTS} more")
+    return [*lines, f"  accept: {accept_command(tests)}"]
+
+
+def accept_command(tests: list[str]) -> str:
+    """Return the command that accepts a drift which these tests met."""
+    if len(tests) == 1:
+        return f"pytest --stratum-record '{escape(tests[0])}'"
+    files = list(dict.fromkeys(nodeid.partition("::")[0] for nodeid in tests))
+    chosen = " ".join(files) if len(files) <= SHOWN_TESTS else ""
+    return f"pytest --stratum-record {escape(chosen)}".rstrip()
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _usd(amount: float) -> str:
+    return f"${amount:.4f}" if amount >= 0.0001 or not amount else f"${amount:.2g}"

@@ -1,0 +1,251 @@
+"""The state of one test run: mode, store, roots."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from os import environ
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pytest_stratum.network import Network
+from pytest_stratum.report import Report
+from stratum.calls import Client
+from stratum.errors import ConfigurationError, NotAwaited
+from stratum.recording.client import RecordingClient
+from stratum.recording.pending import Pending
+from stratum.recording.store import GoldenStore
+from stratum.scope import FixedClock, Inside, Root, enter, live_client, process, rooted
+from stratum.settings import Settings, load
+
+ROOTS = pytest.StashKey[list[Root]]()  # the roots of a test so far, in this try
+CALLED = pytest.StashKey[Root]()
+SNAPSHOTS = pytest.StashKey[list[Any]]()
+
+_OFF = (
+    "live calls are off under --stratum-replay.\n"
+    "  Record the call with pytest --stratum-record, or script it with ScriptedClient."
+)
+
+
+class LateClient:
+    """The configured client, looked up when the first call needs it."""
+
+    async def complete(self, request: Any) -> Any:
+        return await live_client().complete(request)
+
+    async def quote(self, request: Any) -> Any:
+        return await live_client().quote(request)
+
+
+class StratumSession:
+    """What the plugin keeps from the first hook to the last."""
+
+    def __init__(self, config: pytest.Config, mode: str | None) -> None:
+        self.mode = mode
+        self.config = config
+        self.collected = 0
+        self.whole = True
+        self.report = Report(config.rootpath)
+        self.discarded: set[str] = set()
+        self.ran = 0
+        self._failed = False
+        self._network: Network | None = None
+        self._fixtures: dict[Any, tuple[Root, Any]] = {}
+        self._before = (process.settings, process.no_live_calls)
+        self.settings = self._load(config)
+        self._store: GoldenStore | None = None
+        self._client: RecordingClient | None = None
+        self._pending: Pending | None = None
+
+    def _load(self, config: pytest.Config) -> Settings:
+        try:
+            return load(Path(config.rootpath), otherwise=Path(config.rootpath))
+        except ConfigurationError as error:
+            raise pytest.UsageError(str(error)) from error
+
+    @property
+    def records(self) -> bool:
+        return self.mode in ("record", "record-all")
+
+    @property
+    def store(self) -> GoldenStore:
+        if self._store is None:
+            self._store = GoldenStore(self.settings, reuse=self.mode != "record-all")
+        return self._store
+
+    def start(self) -> None:
+        process.settings = self.settings
+        process.secrets_from = None
+        if self.records:
+            reuse = self.mode == "record"
+            self._pending = Pending(self.settings, uuid4().hex, reuse=reuse).__enter__()
+        if self.mode == "replay":
+            process.no_live_calls = _OFF
+            if self.config.getini("stratum_block_network"):
+                self._network = Network()
+                self._network.block()
+
+    def stop(self) -> None:
+        process.settings, process.no_live_calls = self._before
+        process.secrets_from = None
+        if self._pending is not None:
+            self._pending.__exit__()
+        if self._network is not None:
+            self._network.restore()
+
+    def header(self) -> str:
+        recordings = self.settings.recordings_folder.relative_to(self.settings.root).as_posix()
+        model = f", model {self.settings.model}" if self.settings.model else ""
+        asked = environ.get("STRATUM_MODEL")
+        if asked and self.records:
+            model = f", model {asked} (from STRATUM_MODEL, instead of {self.settings.model})"
+        source = "" if self.config.getoption("stratum_mode") else " (stratum_mode in the ini file)"
+        return f"stratum: {self.mode}{source}, {recordings}/{model}"
+
+    # Roots
+
+    def _root(self, name: str, mode: str | None) -> Root:
+        if mode is None or mode == "live":
+            return Root(name)
+        clock = FixedClock(self.settings.now, runs=self.records)
+        model = environ.get("STRATUM_MODEL") if self.records else None
+        if self._client is None:
+            self._client = self._recording(LateClient())
+        return Root(name, clock=clock, client=self._client, wrap=self._recording, model=model)
+
+    def _recording(self, client: Client) -> RecordingClient:
+        if self.records:
+            return RecordingClient(self.store, client, self._pending)
+        return RecordingClient(self.store)
+
+    @contextmanager
+    def fixture(self, fixturedef: Any, item: Any) -> Iterator[None]:
+        """Let a fixture's setup be a root, which the tests that use it commit."""
+        root = self._root(f"fixture {fixturedef.argname}", self.mode)
+        self._fixtures[fixturedef] = (root, item)
+        if item is not None:
+            item.stash.setdefault(ROOTS, []).append(root)
+        with rooted(root):
+            yield
+        self._note(root, item)
+
+    def fixture_ended(self, fixturedef: Any) -> None:
+        self._fixtures.pop(fixturedef, None)
+
+    @contextmanager
+    def phase(self, item: pytest.Item, when: str, marked: str | None) -> Iterator[None]:
+        """Let one phase of a test be a root; misses that the test swallowed fail it here."""
+        root = self._root(f"{item.nodeid} ({when})", marked or self.mode)
+        roots = item.stash.setdefault(ROOTS, [])
+        if when == "setup":
+            roots.clear()
+        roots.append(root)
+        if when == "call":
+            self.ran += 1
+            item.stash[CALLED] = root
+        try:
+            with rooted(root):
+                yield
+        except Exception as error:
+            self._note(root, item)
+            if isinstance(error, pytest.skip.Exception) and root.misses:
+                raise root.misses[0] from None
+            raise
+        self._note(root, item)
+        if root.misses:
+            raise root.misses[0]
+        if when == "call":
+            _refuse_forgotten(roots)
+        else:
+            self._commit(root)
+
+    def claiming(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a coroutine test so that its task owns the branch, whatever starts it."""
+
+        @wraps(function)
+        async def claimed(*args: Any, **kwargs: Any) -> Any:
+            root = process.root
+            if root is not None:
+                root.branch.claim()
+                enter(Inside(root, root.branch))
+            return await function(*args, **kwargs)
+
+        return claimed
+
+    def root_of(self, item: pytest.Item) -> Root | None:
+        """Return the root of the test's call phase."""
+        return item.stash.get(CALLED, None)
+
+    def called(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Take up the end of a test's call phase."""
+        passed = report.passed or (report.skipped and hasattr(report, "wasxfail"))
+        for assertion in item.stash.get(SNAPSHOTS, []):
+            self._take_snapshots(item, assertion, passed=passed)
+        item.stash[SNAPSHOTS] = []
+        if not passed:
+            self._failed = self._failed or not report.skipped
+            return
+        root = self.root_of(item)
+        if root is not None:
+            self._commit(root)
+        names = getattr(item, "fixturenames", ())
+        for definition, (fixture_root, setup_by) in self._fixtures.items():
+            if setup_by is item or _uses(item, definition, names):
+                self._commit(fixture_root)
+
+    def _commit(self, root: Root) -> None:
+        if self._store is not None:
+            self._store.passed(root)
+
+    def _note(self, root: Root, item: Any) -> None:
+        """Take up what a root's calls did, for the report."""
+        nodeid = item.nodeid if item is not None else root.name
+        for miss in root.misses:
+            self.report.missed(miss, nodeid)
+        for record in root.records:
+            self.report.traced(record)
+
+    def _take_snapshots(self, item: pytest.Item, assertion: Any, *, passed: bool) -> None:
+        for result in assertion.executions.values():
+            if passed:
+                self.discarded.discard(result.snapshot_location)
+                continue
+            self.discarded.add(result.snapshot_location)
+            if not result.success:
+                self.report.flow_differs(item, result, self.mode)
+
+    # The end
+
+    def finish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write golden/ in record mode, and gather the counts."""
+        if self._store is not None:
+            self.report.counted(self._store.counts)
+        if self.records and self._store is not None:
+            complete = self._is_complete(session, exitstatus)
+            self.report.wrote(self._store.write(complete=complete), self.settings)
+            if self._pending is not None:
+                self.report.reasons = sorted(set(self._pending.reasons))
+
+    def _is_complete(self, session: pytest.Session, exitstatus: int) -> bool:
+        """Say whether every test of the project ran, and passed."""
+        config = session.config
+        everything = config.args_source is not pytest.Config.ArgsSource.ARGS
+        only_root = [Path(arg).resolve() for arg in config.args] == [config.rootpath.resolve()]
+        ran_all = self.ran >= self.collected and self.whole and not self._failed
+        return bool(exitstatus == 0 and ran_all and (everything or only_root))
+
+
+def _uses(item: pytest.Item, definition: Any, names: Any) -> bool:
+    return definition.argname in names and item.nodeid.startswith(definition.baseid)
+
+
+def _refuse_forgotten(roots: list[Root]) -> None:
+    forgotten = [where for root in roots for where in root.pending.values()]
+    for root in roots:
+        root.pending.clear()
+    if forgotten:
+        listed = "\n".join(f"  - {where}" for where in forgotten)
+        raise NotAwaited(f"never awaited, so never asked:\n{listed}\n  Await each call.")

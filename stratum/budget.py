@@ -1,0 +1,388 @@
+"""Hold calls to declared limits of money, tokens and time."""
+
+import asyncio
+import bisect
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, Literal
+
+from stratum.errors import BudgetExceeded
+
+UNLIMITED = Decimal("Infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Hard limits for a call, with all its attempts, or for a flow, with all its calls.
+
+    `ms` is wall-clock milliseconds, `usd` US dollars, `tokens` input plus output tokens;
+    None is no limit. A usd limit needs a known price: `on_unpriced="warn"` goes on without.
+
+    >>> Budget(ms=500, usd=0.001)
+    Budget(ms=500, usd=0.001, tokens=None, on_unpriced='error')
+    """
+
+    ms: float | None = None
+    usd: float | None = None
+    tokens: int | None = None
+    on_unpriced: Literal["error", "warn"] = "error"
+
+    def __post_init__(self) -> None:
+        for name in ("ms", "usd", "tokens"):
+            _check_limit(name, getattr(self, name))
+        if self.on_unpriced not in ("error", "warn"):
+            raise ValueError(f'on_unpriced is "error" or "warn", not {self.on_unpriced!r}')
+
+
+def _check_limit(name: str, limit: Any) -> None:
+    if limit is None:
+        return
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not limit >= 0:
+        raise ValueError(f"Budget({name}=...) takes a number of at least 0 or None, not {limit!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Money and tokens."""
+
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
+
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.usd + other.usd, self.tokens + other.tokens)
+
+    def __sub__(self, other: "Amount") -> "Amount":
+        return Amount(self.usd - other.usd, self.tokens - other.tokens)
+
+    def __mul__(self, times: int) -> "Amount":
+        return Amount(self.usd * times, self.tokens * times)
+
+
+NOTHING = Amount()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The worst case of one call: a fixed part, and a part for each output token.
+
+    `most` is the declared number of output tokens, `least` what the contract's smallest
+    answer needs; a reservation lies between the two.
+    """
+
+    who: str
+    fixed: Amount
+    each: Amount
+    most: int
+    least: int
+
+    def cost(self, output: int) -> Amount:
+        return self.fixed + self.each * output
+
+
+class Reservation:
+    """Money and tokens set aside for one call; `output` is the tokens that it may write."""
+
+    def __init__(self, ledger: "Ledger", output: int, amount: Amount) -> None:
+        self.output = output
+        self._ledger = ledger
+        self._amount = amount
+        self._open = True
+
+    def settle(self, actual: Amount | None = None) -> None:
+        """Book what the call really used; None books the whole reservation. Later ones do nothing."""
+        if self._open:
+            self._open = False
+            self._ledger._settle(self._amount, self._amount if actual is None else actual)
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    """A reservation that waits for others to settle."""
+
+    ledger: "Ledger"
+    estimate: Estimate
+    order: tuple[Any, ...]
+    loop: asyncio.AbstractEventLoop
+    future: "asyncio.Future[None] | None" = None
+    verdict: Reservation | BudgetExceeded | None = None
+
+    def decide(self, verdict: Reservation | BudgetExceeded) -> None:
+        self.verdict = verdict
+        if self.future is None:
+            return
+        try:
+            self.loop.call_soon_threadsafe(_wake, self.future)
+        except RuntimeError:  # the waiter's loop is closed: nobody is there to spend it
+            if isinstance(verdict, Reservation):
+                verdict.settle(NOTHING)
+
+
+def _wake(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+@dataclass(slots=True)
+class _Tree:
+    """What all ledgers below one outermost ledger share."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    waiters: list[_Waiter] = field(default_factory=list)
+    arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
+
+
+class Ledger:
+    """The running account of one budget, inside those of its parents (SPEC 6).
+
+    A reservation counts in the ledger and in every parent. `armed` says whether time limits
+    fire by the clock; under replay they fire only where a recorded timeout did.
+    """
+
+    def __init__(
+        self, budget: Budget, name: str, parent: "Ledger | None" = None, *, armed: bool = True
+    ) -> None:
+        self.budget = budget
+        self.name = name
+        self.parent = parent
+        self.expired = False
+        self._armed = armed
+        self._limit = UNLIMITED if budget.usd is None else Decimal(str(budget.usd))
+        self._spent = NOTHING
+        self._reserved = NOTHING
+        self._open = 0
+        self._tree: _Tree = parent._tree if parent else _Tree()
+        self._ends = None if budget.ms is None else time.monotonic() + budget.ms / 1000
+        self._paused_at: float | None = None
+        self._pauses = 0
+        self._alarm: asyncio.Timeout | None = None
+        self._alarm_loop: asyncio.AbstractEventLoop | None = None
+
+    def chain(self) -> Iterator["Ledger"]:
+        """Yield this ledger and its parents, innermost first."""
+        ledger: Ledger | None = self
+        while ledger is not None:
+            yield ledger
+            ledger = ledger.parent
+
+    @property
+    def needs_quote(self) -> bool:
+        return any(l.budget.usd is not None or l.budget.tokens is not None for l in self.chain())
+
+    @property
+    def needs_price(self) -> bool:
+        return any(l.budget.usd is not None for l in self.chain())
+
+    @property
+    def tolerates_no_price(self) -> bool:
+        return all(l.budget.on_unpriced == "warn" for l in self.chain() if l.budget.usd is not None)
+
+    @property
+    def spent(self) -> Amount:
+        return self._spent
+
+    async def reserve(self, estimate: Estimate, order: tuple[Any, ...]) -> Reservation:
+        """Set the worst case aside, waiting while reservations of others may still return some.
+
+        Raises `BudgetExceeded` when even `estimate.least` does not fit with nothing open.
+        Waiting reservations are served in the order of `order`.
+        """
+        loop = asyncio.get_running_loop()
+        with self._tree.lock:
+            key = (*order, next(self._tree.arrivals))
+            waiter = _Waiter(self, estimate, key, loop)
+            bisect.insort(self._tree.waiters, waiter, key=lambda w: w.order)
+            _serve(self._tree)
+            if waiter.verdict is None:
+                waiter.future = loop.create_future()
+        if waiter.future is not None:
+            await self._wait(waiter, waiter.future)
+        if isinstance(waiter.verdict, BudgetExceeded):
+            raise waiter.verdict
+        assert waiter.verdict is not None
+        return waiter.verdict
+
+    async def _wait(self, waiter: _Waiter, future: "asyncio.Future[None]") -> None:
+        try:
+            await future
+        except asyncio.CancelledError:
+            with self._tree.lock:
+                if waiter in self._tree.waiters:
+                    self._tree.waiters.remove(waiter)
+                if isinstance(waiter.verdict, Reservation):
+                    waiter.verdict.settle(NOTHING)
+                _serve(self._tree)
+            raise
+
+    def _settle(self, reserved: Amount, actual: Amount) -> None:
+        with self._tree.lock:
+            for ledger in self.chain():
+                ledger._reserved -= reserved
+                ledger._spent += actual
+                ledger._open -= 1
+            _serve(self._tree)
+
+    def _left(self) -> tuple[Decimal, Decimal]:
+        used = self._spent + self._reserved
+        tokens = self.budget.tokens
+        return (
+            self._limit - used.usd,
+            UNLIMITED if tokens is None else Decimal(tokens - used.tokens),
+        )
+
+    def _room(self, estimate: Estimate) -> Decimal:
+        """Return how many output tokens fit into what is left."""
+        usd, tokens = self._left()
+        return min(
+            _times(usd - estimate.fixed.usd, estimate.each.usd),
+            _times(tokens - estimate.fixed.tokens, Decimal(estimate.each.tokens)),
+        )
+
+    def _refusal(self, estimate: Estimate) -> BudgetExceeded:
+        usd, tokens = self._left()
+        least = estimate.cost(estimate.least)
+        if least.usd > usd:
+            text = (
+                f"{estimate.who} would cost at least {_usd(least.usd)} in the worst case; "
+                f"{_usd(max(usd, Decimal(0)))} of {_usd(self._limit)} is left ({self.name})."
+            )
+            return BudgetExceeded(f"{text}\n{_REMEDY}", limit="usd")
+        text = (
+            f"{estimate.who} would use at least {least.tokens:,} tokens in the worst case; "
+            f"{int(max(tokens, Decimal(0))):,} of {self.budget.tokens:,} are left ({self.name})."
+        )
+        return BudgetExceeded(f"{text}\n{_REMEDY}", limit="tokens")
+
+    @asynccontextmanager
+    async def bounded(self) -> AsyncIterator[None]:
+        """Cancel the body when the time of this ledger is up, and raise `BudgetExceeded`."""
+        if self._ends is None:
+            yield
+            return
+        self._alarm_loop = loop = asyncio.get_running_loop()
+        timer: list[asyncio.TimerHandle] = []
+        try:
+            async with asyncio.timeout(None) as self._alarm:
+                if self._armed:
+                    self._arm(loop, timer)
+                yield
+        except TimeoutError:
+            if not self.expired:
+                raise
+            raise self.timeout() from None
+        finally:
+            for handle in timer:
+                handle.cancel()
+            self._alarm = None
+
+    def _arm(self, loop: asyncio.AbstractEventLoop, timer: list[asyncio.TimerHandle]) -> None:
+        left = self.seconds_left()
+        if left <= 0:
+            self.expire()
+        else:
+            timer[:] = [loop.call_later(left, self._arm, loop, timer)]
+
+    def seconds_left(self) -> float:
+        """Return the time left, not counting pauses; a paused ledger has some."""
+        assert self._ends is not None
+        if self._paused_at is not None:
+            return max(self._ends - self._paused_at, 0.05)
+        return self._ends - time.monotonic()
+
+    def timeout(self) -> BudgetExceeded:
+        text = f"{self.name} took longer than its {self.budget.ms:g} ms."
+        return BudgetExceeded(f"{text}\n  Raise ms, or do less at once.", limit="ms")
+
+    def expire(self) -> None:
+        """Let the time of this ledger be up now."""
+        self.expired = True
+        if self._alarm is not None and self._alarm_loop is not None:
+            self._alarm_loop.call_soon_threadsafe(self._ring)
+
+    def _ring(self) -> None:
+        if self._alarm is not None and self._alarm_loop is not None:
+            self._alarm.reschedule(self._alarm_loop.time())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clocks of this ledger and its parents; for what is nobody's fault."""
+        for ledger in self.chain():
+            ledger._pause()
+        try:
+            yield
+        finally:
+            for ledger in self.chain():
+                ledger._resume()
+
+    def _pause(self) -> None:
+        with self._tree.lock:
+            self._pauses += 1
+            if self._pauses == 1:
+                self._paused_at = time.monotonic()
+
+    def _resume(self) -> None:
+        with self._tree.lock:
+            self._pauses -= 1
+            if self._pauses == 0 and self._paused_at is not None:
+                if self._ends is not None:
+                    self._ends += time.monotonic() - self._paused_at
+                self._paused_at = None
+
+
+_REMEDY = "  Raise the budget, lower max_tokens, or pick a cheaper model."
+
+
+def _usd(amount: Decimal) -> str:
+    return f"${amount:.4f}" if amount >= Decimal("0.0001") or not amount else f"${amount:.2g}"
+
+
+def _times(left: Decimal, each: Decimal) -> Decimal:
+    if left < 0:
+        return Decimal(-1)
+    if not each:
+        return UNLIMITED
+    return left if left.is_infinite() else (left / each).to_integral_value(ROUND_FLOOR)
+
+
+def _serve(tree: _Tree) -> None:
+    """Decide every waiting reservation that can be decided now, in order.
+
+    One that must go on waiting holds back those behind it that need the same ledger.
+    """
+    held: set[Ledger] = set()
+    for waiter in list(tree.waiters):
+        chain = list(waiter.ledger.chain())
+        if chain[-1] in held:
+            return
+        if held.intersection(chain):
+            continue
+        verdict = _decide(waiter, chain)
+        if isinstance(verdict, set):
+            held |= verdict
+        else:
+            tree.waiters.remove(waiter)
+            waiter.decide(verdict)
+
+
+def _decide(waiter: _Waiter, chain: list[Ledger]) -> Reservation | BudgetExceeded | set[Ledger]:
+    """Return the reservation, the refusal, or the ledgers that have to be waited for."""
+    estimate = waiter.estimate
+    output = Decimal(estimate.most)
+    for ledger in chain:
+        if not ledger._open:
+            output = min(output, ledger._room(estimate))
+        if output < estimate.least:
+            return ledger._refusal(estimate)
+    short = {ledger for ledger in chain if ledger._room(estimate) < output}
+    return short or _grant(waiter.ledger, chain, int(output), estimate.cost(int(output)))
+
+
+def _grant(ledger: Ledger, chain: list[Ledger], output: int, amount: Amount) -> Reservation:
+    for each in chain:
+        each._reserved += amount
+        each._open += 1
+    return Reservation(ledger, output, amount)

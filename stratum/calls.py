@@ -1,0 +1,208 @@
+"""The values a call is made of, and the seams around it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from stratum.contracts import Contract
+from stratum.hashing import digest
+from stratum.prompts import Prompt
+
+Origin = Literal["live", "recorded", "cached", "scripted", "agent"]
+Outcome = Literal["answered", "refused", "cut", "timeout", "cancelled", "unsent"]
+CacheScope = Literal["none", "session", "global"]
+Wire = Literal["auto", "schema", "prompt"]
+
+# What of the parameters cannot shape the answer, and so is not part of the key.
+UNKEYED = frozenset(
+    {
+        "api_base", "api_key", "api_version", "base_url", "client", "cooldown_time",
+        "custom_llm_provider", "default_headers", "extra_headers", "fallbacks", "headers",
+        "max_retries", "metadata", "num_retries", "organization", "project", "request_timeout",
+        "retry_strategy", "ssl_verify", "store", "stream_timeout", "timeout", "user",
+    }
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where in a run a call was made: fan-out indices from the root down, then its turn.
+
+    >>> str(Place((2, 0), 1))
+    '2.0#1'
+    """
+
+    indices: tuple[int, ...]
+    turn: int
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.indices))}#{self.turn}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Read the text form; raises `ValueError` when it is none.
+
+        >>> Place.parse("2.0#1")
+        Place(indices=(2, 0), turn=1)
+        """
+        indices, _, turn = text.partition("#")
+        return cls(tuple(int(i) for i in indices.split(".") if indices), int(turn))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a function is defined, and what it tells the model; for recordings and reports."""
+
+    file: str
+    module: str
+    function: str
+    line: int
+    intent: str
+    context: str | None = None
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The function's own name, for people."""
+        return self.function.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One attempt of a call, as it is asked.
+
+    `prompt` is what is sent; `shown` is the same with secrets replaced, and the only form
+    that is hashed or stored. `place` is None for calls that are answered from a cache.
+    `cap` is what a budget lowered max_tokens to.
+    """
+
+    contract: Contract
+    prompt: Prompt
+    shown: Prompt
+    model: str
+    params: Mapping[str, Any]
+    wire: Wire
+    site: Site
+    inputs: str
+    prompt_hash: str
+    key: str
+    attempt: int = 0
+    place: Place | None = None
+    ambiguous: bool = False
+    cap: int | None = None
+    cache: CacheScope = "none"
+
+    @property
+    def instructions(self) -> dict[str, Any]:
+        """What of the function's wording and settings a recording refers to."""
+        return {
+            "intent": self.site.intent,
+            "context": self.site.context,
+            "conditions": list(self.site.conditions),
+            "model": self.model,
+            "params": keyed(self.params),
+            "wire": self.wire,
+        }
+
+
+def keyed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are part of the key, by name."""
+    return {name: params[name] for name in sorted(params) if name not in UNKEYED}
+
+
+def call_key(contract: str, prompt: str, model: str, params: Mapping[str, Any], wire: str) -> str:
+    """Return the key of a call: the digest of all that can shape its answer."""
+    return digest([contract, prompt, model, keyed(params), wire])
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a call took."""
+
+    input: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request may cost: its input tokens, and US dollars per million tokens.
+
+    A price of None is unknown, which is not the same as 0.
+    """
+
+    input_tokens: int | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+
+    @property
+    def priced(self) -> bool:
+        return self.input_price is not None and self.output_price is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: JSON data (text when it is no JSON), or why there is none.
+
+    `cost` is in US dollars, None when unknown; `wire` notes how it was asked for.
+    """
+
+    data: Any = None
+    usage: Usage = Usage()
+    model: str = ""
+    origin: Origin = "live"
+    outcome: Outcome = "answered"
+    cost: float | None = None
+    wire: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and what became of it: what stores hold.
+
+    `expired` counts the ledgers up from the call to the one whose time ran out, and `ms`
+    is its limit; `finished` orders the replies of a fan-out that stopped early.
+    """
+
+    request: Request
+    reply: Reply | None
+    outcome: Outcome
+    quote: Quote | None = None
+    cap: int | None = None
+    expired: int | None = None
+    ms: float | None = None
+    finished: int | None = None
+
+
+class Client(Protocol):
+    """Whoever answers. New behaviour around a call is a client that wraps a client.
+
+    A client may also have `settled(requests, ok)`, called once at the end of a call that
+    was not cancelled, and `live = False` when it costs nothing and is never recorded.
+    """
+
+    async def complete(self, request: Request) -> Reply:
+        """Answer; raises `ProviderError`, `ConfigurationError` or `RecordingError`."""
+        ...
+
+    async def quote(self, request: Request) -> Quote:
+        """Say what the request may cost, as far as it is known."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A client that wants to know how a call ended."""
+
+    def settled(self, requests: Sequence[Request], ok: bool) -> None: ...
+
+
+class Clock(Protocol):
+    """Time, ids and randomness; `runs` says whether time limits fire by the clock."""
+
+    runs: bool
+
+    def now(self) -> datetime: ...
+
+    def new_id(self) -> str: ...
+
+    def random(self) -> float: ...

@@ -1,0 +1,472 @@
+"""Turn conditions into violations."""
+
+import ast
+import inspect
+import json
+import linecache
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from operator import attrgetter, itemgetter
+from types import CodeType, FunctionType
+from typing import Any, Literal
+
+from stratum.errors import ConditionError, DeclarationError
+from stratum.hashing import jsonable
+from stratum.text import escape, truncate
+
+Kind = Literal["ensure", "given"]
+Hides = Callable[[str, tuple[str, ...]], bool]
+
+_VALUE_LIMIT = 120  # characters of one actual value
+_TEXT_LIMIT = 300  # characters of a text that user code made
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_ACCEPTED = (
+    "Pass a lambda, a function that returns bool, str or None, "
+    'a ("message", predicate) pair, or a list of these.'
+)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True)
+class Path:
+    """A value that a condition reads, such as `r.items[0].x`.
+
+    `parameter` is the input's name, or `""` for the result; `steps` are the attributes, keys and
+    indices below it, as `opacity.hides` takes them.
+    """
+
+    text: str
+    parameter: str
+    steps: tuple[str, ...]
+    getters: tuple[Callable[[Any], Any], ...] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A declared condition: its text, the inputs it takes by name, the values it reads."""
+
+    source: str
+    predicate: Callable[..., object]
+    parameters: tuple[str, ...]
+    paths: tuple[Path, ...]
+    call: Callable[[Any, Mapping[str, Any]], object] = field(repr=False, compare=False)
+
+
+def conditions(
+    given: object, *, kind: Kind, function: str, parameters: tuple[str, ...]
+) -> tuple[Condition, ...]:
+    """Return the declared conditions, ready to be evaluated.
+
+    `given` is None, one condition, or a list or tuple of them; `parameters` are those of the
+    decorated function. A mistake is a `DeclarationError` with the remedy.
+
+    >>> conditions(lambda r: r.n > 3, kind="ensure", function="count", parameters=())[0].source
+    'r.n > 3'
+    """
+    return tuple(
+        _condition(_Slot(kind, function, parameters, number), one)
+        for number, one in enumerate(_listed(given), 1)
+    )
+
+
+def violations(
+    conditions: tuple[Condition, ...],
+    *,
+    kind: Kind,
+    function: str,
+    values: Mapping[str, Any],
+    result: Any = None,
+    hides: Hides,
+) -> tuple[str, ...]:
+    """Return one line of text for each condition that does not hold.
+
+    `values` are the bound inputs. `hides(parameter, steps)` says whether the value there is
+    opaque, is inside an opaque one, or contains one; the result's parameter is `""`. A condition
+    that raises anything but `AssertionError`, or returns no verdict, is a `ConditionError`.
+
+    >>> short = conditions(lambda r: len(r) < 4, kind="ensure", function="name", parameters=())
+    >>> violations(
+    ...     short, kind="ensure", function="name", values={}, result="Anna", hides=lambda *_: False
+    ... )
+    ('ensure: len(r) < 4 (actual: "Anna")',)
+    """
+    broken: list[str] = []
+    for condition in conditions:
+        try:
+            verdict = condition.call(result, values)
+        except AssertionError as error:
+            verdict = str(error) or False
+        except Exception as error:
+            raise _raised(f"{function}: {kind} {condition.source}", error) from error
+        if verdict is True or verdict is None:
+            continue
+        complaint = _complaint(verdict, f"{function}: {kind} {condition.source}")
+        if complaint is not None:
+            detail = complaint or _actual(condition.paths, {**values, "": result}, hides)
+            broken.append(escape(f"{kind}: {condition.source}{detail}"))
+    return tuple(broken)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where a condition is declared."""
+
+    kind: Kind
+    function: str
+    parameters: tuple[str, ...]
+    number: int
+
+    def mistake(self, problem: str, remedy: str) -> DeclarationError:
+        where = f"{self.function}: {self.kind} condition {self.number}"
+        return DeclarationError(f"{where} {problem}.\n  {remedy}")
+
+
+def _listed(given: object) -> tuple[object, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, list | tuple) and not _is_pair(given):
+        return tuple(given)
+    return (given,)
+
+
+def _is_pair(given: object) -> bool:
+    return isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
+
+
+def _condition(slot: _Slot, one: object) -> Condition:
+    message, given = one if isinstance(one, tuple) and _is_pair(one) else ("", one)
+    predicate = _predicate(slot, given)
+    subject, inputs = _taken(slot, predicate)
+    found = _lambda_of(_innermost(predicate))
+    roots = {subject: ""} | {name: name for name in inputs}
+    return Condition(
+        source=message or (ast.unparse(found.body) if found else _name(slot, predicate)),
+        predicate=predicate,
+        parameters=inputs,
+        paths=_paths(found.body, roots) if found else (),
+        call=_caller(slot.kind, predicate, inputs),
+    )
+
+
+def _predicate(slot: _Slot, given: object) -> Callable[..., object]:
+    if not callable(given):
+        raise slot.mistake(f"is of type {type(given).__name__}, which cannot be called", _ACCEPTED)
+    function = _innermost(given)
+    bodies = (function, type(function).__call__)
+    if any(inspect.iscoroutinefunction(body) for body in bodies):
+        raise slot.mistake(
+            f"({_name(slot, given)}) is an async function, and conditions are not awaited",
+            "Write it as a plain def; await what it needs in a step of its own.",
+        )
+    if any(inspect.isgeneratorfunction(b) or inspect.isasyncgenfunction(b) for b in bodies):
+        raise slot.mistake(
+            f"({_name(slot, given)}) is a generator, which gives no verdict",
+            "Return True, False, a text or None instead of using yield.",
+        )
+    return given
+
+
+def _innermost(predicate: Callable[..., object]) -> Callable[..., object]:
+    while isinstance(predicate, partial):
+        predicate = predicate.func
+    return predicate
+
+
+def _name(slot: _Slot, predicate: Callable[..., object]) -> str:
+    function = _innermost(predicate)
+    named = getattr(function, "__qualname__", None) or type(function).__qualname__
+    name = str(named).rpartition("<locals>.")[2]
+    return f"condition {slot.number}" if name.endswith("<lambda>") else name
+
+
+def _taken(slot: _Slot, predicate: Callable[..., object]) -> tuple[str, tuple[str, ...]]:
+    """Return the name of the result, if it takes one, and the inputs it takes by name."""
+    try:
+        accepted = list(inspect.signature(predicate).parameters.values())
+    except (ValueError, TypeError):
+        return _unsigned(slot, predicate)
+    subject = _subject(slot, predicate, accepted) if slot.kind == "ensure" else ""
+    bound = predicate.keywords if isinstance(predicate, partial) else {}
+    inputs = [one for one in accepted if one.name != subject and one.name not in bound]
+    return subject, tuple(one.name for one in inputs if _is_input(slot, predicate, one))
+
+
+def _unsigned(slot: _Slot, predicate: Callable[..., object]) -> tuple[str, tuple[str, ...]]:
+    if slot.kind == "ensure":
+        return "", ()
+    raise slot.mistake(
+        f"({_name(slot, predicate)}) does not say which parameters it has",
+        f"Wrap it in a lambda that names the inputs it needs: {_listing(slot)}.",
+    )
+
+
+def _subject(
+    slot: _Slot, predicate: Callable[..., object], accepted: list[inspect.Parameter]
+) -> str:
+    unfit = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    if accepted and accepted[0].kind not in unfit:
+        return "" if accepted[0].kind in _VARIADIC else accepted[0].name
+    raise slot.mistake(
+        f"({_name(slot, predicate)}) has no parameter for the result",
+        "Take the result first, then inputs by name: lambda r: r is not None.",
+    )
+
+
+def _is_input(slot: _Slot, predicate: Callable[..., object], one: inspect.Parameter) -> bool:
+    name, known = one.name, one.name in slot.parameters
+    optional = one.default is not inspect.Parameter.empty
+    if one.kind in _VARIADIC:
+        return _refuse_variadic(slot, predicate, one)
+    if one.kind is inspect.Parameter.POSITIONAL_ONLY and known:
+        raise slot.mistake(
+            f"({_name(slot, predicate)}) takes {name} by position only, and inputs go by name",
+            f"Remove the / from its parameters, or wrap it in a lambda that takes {name}.",
+        )
+    if not known and not optional:
+        raise slot.mistake(
+            f"({_name(slot, predicate)}) takes {name}, which {slot.function} does not have",
+            f"{_order(slot)} {_listing(slot)}.",
+        )
+    return known
+
+
+def _refuse_variadic(
+    slot: _Slot, predicate: Callable[..., object], one: inspect.Parameter
+) -> Literal[False]:
+    if slot.kind == "ensure":
+        return False
+    stars = "*" if one.kind is inspect.Parameter.VAR_POSITIONAL else "**"
+    raise slot.mistake(
+        f"({_name(slot, predicate)}) takes {stars}{one.name}, and inputs are passed one by one",
+        f"Name the inputs it needs: {_listing(slot)}.",
+    )
+
+
+def _order(slot: _Slot) -> str:
+    if slot.kind == "ensure":
+        return "An ensure condition takes the result first, then inputs by name:"
+    return "A given condition takes inputs by name:"
+
+
+def _listing(slot: _Slot) -> str:
+    return ", ".join(slot.parameters) or f"{slot.function} has none"
+
+
+def _caller(
+    kind: Kind, predicate: Callable[..., object], inputs: tuple[str, ...]
+) -> Callable[[Any, Mapping[str, Any]], object]:
+    if kind == "given":
+        return lambda result, values: predicate(**{name: values[name] for name in inputs})
+    if not inputs:
+        return lambda result, values: predicate(result)
+    return lambda result, values: predicate(result, **{name: values[name] for name in inputs})
+
+
+def _lambda_of(function: Callable[..., object]) -> ast.Lambda | None:
+    """Return the syntax of a lambda, found by the columns that its code remembers."""
+    if not isinstance(function, FunctionType) or function.__name__ != "<lambda>":
+        return None
+    code = function.__code__
+    hull = _hull(code)
+    if hull is None:
+        return None
+    linecache.checkcache(code.co_filename)
+    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    fitting = [node for node in _lambdas(text) if _fits(node, code, hull)]
+    return max(fitting, key=lambda node: _span(node.body)[0], default=None)
+
+
+_Place = tuple[int, int]  # line, column in UTF-8 bytes: what code and syntax trees both count
+
+
+def _hull(code: CodeType) -> tuple[_Place, _Place] | None:
+    """Return where the code begins and ends; without columns, as under `-X no_debug_ranges`, None.
+
+    Instructions that stand for no text have an empty range.
+    """
+    spans = [
+        ((line, column), (end_line, end_column))
+        for line, end_line, column, end_column in code.co_positions()
+        if line is not None and end_line is not None
+        if column is not None and end_column is not None
+        if (line, column) != (end_line, end_column)
+    ]
+    if not spans:
+        return None
+    return min(start for start, _ in spans), max(end for _, end in spans)
+
+
+def _span(node: ast.expr) -> tuple[_Place, _Place]:
+    end = (node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+    return (node.lineno, node.col_offset), end
+
+
+def _fits(node: ast.Lambda, code: CodeType, hull: tuple[_Place, _Place]) -> bool:
+    if node.lineno != code.co_firstlineno:
+        return False
+    start, end = _span(node.body)
+    names = _parameter_names(node)
+    return start <= hull[0] and hull[1] <= end and names == code.co_varnames[: len(names)]
+
+
+def _parameter_names(node: ast.Lambda) -> tuple[str, ...]:
+    declared = node.args
+    named = [*declared.posonlyargs, *declared.args, *declared.kwonlyargs]
+    starred = [one for one in (declared.vararg, declared.kwarg) if one is not None]
+    return tuple(one.arg for one in (*named, *starred))
+
+
+@lru_cache(maxsize=8)
+def _lambdas(text: str) -> tuple[ast.Lambda, ...]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python has shown them when it compiled the file
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+
+
+def _paths(body: ast.expr, roots: Mapping[str, str]) -> tuple[Path, ...]:
+    found = (_path(node, roots) for node in _reads(body, frozenset(roots)))
+    return tuple({path.text: path for path in found}.values())
+
+
+def _reads(node: ast.AST, names: frozenset[str]) -> Iterator[ast.expr]:
+    """Yield the longest plain paths from one of the names, in reading order."""
+    if isinstance(node, ast.expr) and _root(node) in names:
+        yield node
+        return
+    for part, visible in _parts(node, names):
+        yield from _reads(part, visible)
+
+
+def _root(node: ast.expr) -> str | None:
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=owner):
+            return _root(owner)
+        case ast.Subscript(value=owner, slice=key) if _constant(key) is not None:
+            return _root(owner)
+    return None
+
+
+def _constant(key: ast.expr) -> int | str | None:
+    match key:
+        case ast.Constant(value=int() | str() as value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)):
+            return -value
+    return None
+
+
+def _parts(node: ast.AST, names: frozenset[str]) -> Iterator[tuple[ast.AST, frozenset[str]]]:
+    """Yield what a node is made of, each part with the names that are not shadowed there."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=owner), args=args, keywords=keywords):
+            yield from ((part, names) for part in (owner, *args, *keywords))
+        case ast.Lambda(args=declared, body=body):
+            yield declared, names
+            yield body, names - set(_parameter_names(node))
+        case (
+            ast.ListComp(generators=loops)
+            | ast.SetComp(generators=loops)
+            | ast.DictComp(generators=loops)
+            | ast.GeneratorExp(generators=loops)
+        ):
+            yield loops[0].iter, names
+            targets = {part.id for part in _targets(loops)}
+            yield from ((part, names - targets) for part in ast.iter_child_nodes(node))
+        case _:
+            yield from ((part, names) for part in ast.iter_child_nodes(node))
+
+
+def _targets(loops: list[ast.comprehension]) -> Iterator[ast.Name]:
+    for loop in loops:
+        yield from (part for part in ast.walk(loop.target) if isinstance(part, ast.Name))
+
+
+def _path(node: ast.expr, roots: Mapping[str, str]) -> Path:
+    steps = tuple(_steps(node))
+    getters = tuple(getter for _, getter in steps)
+    root = roots[_root(node) or ""]
+    return Path(ast.unparse(node), root, tuple(name for name, _ in steps), getters)
+
+
+def _steps(node: ast.expr) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    match node:
+        case ast.Attribute(value=owner, attr=name):
+            yield from _steps(owner)
+            yield name, attrgetter(name)
+        case ast.Subscript(value=owner, slice=key):
+            yield from _steps(owner)
+            yield str(_constant(key)), itemgetter(_constant(key))
+
+
+def _complaint(verdict: object, where: str) -> str | None:
+    """Return None when the condition holds, else what it says about it, which may be nothing."""
+    if verdict is False:
+        return ""
+    if isinstance(verdict, str):
+        return _said(verdict) if verdict else None
+    if type(verdict).__name__ in ("bool", "bool_"):  # numpy's
+        return None if verdict else ""
+    raise _no_verdict(where, verdict)
+
+
+def _said(text: str) -> str:
+    shown = truncate(text.strip(), _TEXT_LIMIT)
+    return f": {shown}" if shown else ""
+
+
+def _no_verdict(where: str, verdict: object) -> ConditionError:
+    remedy = "Wrap the expression in bool(...)."
+    if inspect.iscoroutine(verdict):
+        verdict.close()  # else Python warns that it was never awaited
+        remedy = "Conditions are not awaited: call a synchronous function."
+    name = type(verdict).__name__
+    return ConditionError(
+        f"{escape(where)} returned a value of type {name}, which is no bool, str or None.\n"
+        f"  {remedy}"
+    )
+
+
+def _raised(where: str, error: Exception) -> ConditionError:
+    return ConditionError(
+        f"{escape(f'{where} raised {type(error).__name__}{_said(str(error))}')}.\n"
+        "  Make it work for every value that it may get; to reject one, return False or a text."
+    )
+
+
+def _actual(paths: tuple[Path, ...], values: Mapping[str, Any], hides: Hides) -> str:
+    shown = [
+        text if len(paths) == 1 else f"{path.text} = {text}"
+        for path in paths
+        if (text := _value_at(path, values[path.parameter], hides)) is not None
+    ]
+    return f" (actual: {', '.join(shown)})" if shown else ""
+
+
+def _value_at(path: Path, value: Any, hides: Hides) -> str | None:
+    if hides(path.parameter, path.steps):
+        return "<opaque>"
+    try:
+        for get in path.getters:
+            value = get(value)
+    except Exception:  # the condition did not get this far either, or guards against it
+        return None
+    return truncate(_text_of(value), _VALUE_LIMIT)
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, float):
+        return repr(float(value))
+    try:
+        return _encode(jsonable(value))
+    except Exception:  # the value's own code may raise anything
+        return f"<{type(value).__name__}>"

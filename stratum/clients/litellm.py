@@ -1,0 +1,191 @@
+"""Ask a provider through litellm."""
+
+import asyncio
+import importlib
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from stratum.calls import Quote, Reply, Request, Usage
+from stratum.clients.lowering import lower_openai
+from stratum.clients.messages import messages, parsed
+from stratum.clients.prices import cost_of, price_of, quoted
+from stratum.errors import AuthenticationFailed, ConfigurationError, ProviderError
+from stratum.scope import current, process
+from stratum.settings import Price, Settings
+from stratum.text import escape, truncate
+
+TRIES = 4  # transport attempts of one request
+LONGEST_WAIT = 60.0  # seconds between two of them
+MARGIN = 16  # tokens that a provider adds around messages, beyond what can be counted
+
+_TRANSIENT = ("RateLimitError", "InternalServerError", "ServiceUnavailableError", "BadGatewayError",
+              "APIConnectionError", "Timeout")  # fmt: skip
+_REJECTED = ("AuthenticationError", "PermissionDeniedError")
+
+
+class LiteLLMClient:
+    """The client for production: any model that litellm knows.
+
+    `params` are added to every request without being part of its key (`api_base`,
+    `timeout`, ...). Connection errors, 429 and 5xx are retried up to 4 times, honouring
+    Retry-After; authentication and configuration errors are raised at once.
+
+    >>> LiteLLMClient(params={"timeout": 30})
+    <LiteLLMClient>
+    """
+
+    def __init__(
+        self, *, settings: Settings | None = None, params: Mapping[str, Any] | None = None
+    ) -> None:
+        self._prices: Mapping[str, Price] = settings.prices if settings else {}
+        self._max_tokens = settings.max_tokens if settings else 4096
+        self._params = dict(params or {})
+        self._litellm: Any = None
+
+    def __repr__(self) -> str:
+        return "<LiteLLMClient>"
+
+    async def complete(self, request: Request) -> Reply:
+        if process.no_live_calls:
+            raise ConfigurationError(f"{request.site.function}: {process.no_live_calls}")
+        litellm = await self._load()
+        arguments, wire = self._arguments(request, litellm)
+        response = await self._send(litellm, request, arguments)
+        return self._reply(request, response, wire)
+
+    async def quote(self, request: Request) -> Quote:
+        """Count the request's tokens (a tenth is added for safety) and look up its price."""
+        litellm = await self._load()
+        arguments, _ = self._arguments(request, litellm)
+        counted = litellm.token_counter(
+            model=request.model,
+            messages=arguments["messages"],
+            count_response_tokens=True,
+        )
+        schema = len(str(arguments.get("response_format", ""))) // 3
+        price = price_of(request.model, self._prices, litellm.model_cost)
+        return quoted(price, counted + counted // 10 + schema + MARGIN)
+
+    async def _load(self) -> Any:
+        """Import litellm in a thread; no budget's clock runs meanwhile."""
+        if self._litellm is None:
+            ledger = current().ledger
+            if ledger is None:
+                self._litellm = await asyncio.to_thread(_import_litellm)
+            else:
+                with ledger.paused():
+                    self._litellm = await asyncio.to_thread(_import_litellm)
+        return self._litellm
+
+    def _arguments(self, request: Request, litellm: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the keyword arguments for litellm, and what is to be noted about the wire."""
+        arguments: dict[str, Any] = {"max_tokens": self._max_tokens, **self._params}
+        arguments |= {**request.params, "model": request.model, "max_retries": 0}
+        if request.cap is not None:
+            arguments["max_tokens"] = request.cap
+        schema = request.contract.wire
+        if not self._takes_schema(request, litellm):
+            return arguments | {"messages": messages(request, schema=schema)}, {"wire": "prompt"}
+        lowered = lower_openai(request.contract.schema, name="answer")
+        arguments["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": lowered.schema, "strict": lowered.strict},
+        }
+        wire: dict[str, Any] = {"wire": "schema"}
+        if lowered.notes:
+            wire["lowering"] = [
+                f"{note.path}: {note.verdict}: {note.text}" for note in lowered.notes
+            ]
+        return arguments | {"messages": messages(request)}, wire
+
+    def _takes_schema(self, request: Request, litellm: Any) -> bool:
+        if request.wire != "auto":
+            return request.wire == "schema"
+        if request.model.startswith("openai/") or "api_base" in self._params:
+            return True
+        return bool(litellm.supports_response_schema(model=request.model))
+
+    async def _send(self, litellm: Any, request: Request, arguments: dict[str, Any]) -> Any:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await litellm.acompletion(**arguments)
+            except Exception as error:
+                if not _is(litellm, error, _TRANSIENT) or attempt == TRIES:
+                    raise _translated(litellm, request, error, attempt) from error
+                await asyncio.sleep(_pause(error, attempt))
+        raise AssertionError("unreachable")
+
+    def _reply(self, request: Request, response: Any, wire: Mapping[str, Any]) -> Reply:
+        choice = response.choices[0]
+        usage = Usage(response.usage.prompt_tokens or 0, response.usage.completion_tokens or 0)
+        price = price_of(request.model, self._prices, self._litellm.model_cost)
+        common: dict[str, Any] = {
+            "usage": usage,
+            "model": _spoken_model(response),
+            "cost": cost_of(price, usage),
+            "wire": wire,
+        }
+        refusal = _refusal(choice.message)
+        if refusal or choice.finish_reason == "content_filter":
+            return Reply(data=refusal or "content filter", outcome="refused", **common)
+        text = choice.message.content or ""
+        if choice.finish_reason == "length":
+            return Reply(data=text, outcome="cut", **common)
+        return Reply(data=parsed(text), **common)
+
+
+def _import_litellm() -> Any:
+    """Import litellm without what it does to the network and to stdout."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    litellm = importlib.import_module("litellm")
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+def _refusal(message: Any) -> str | None:
+    own = getattr(message, "refusal", None)
+    fields = getattr(message, "provider_specific_fields", None) or {}
+    return own or fields.get("refusal")
+
+
+def _spoken_model(response: Any) -> str:
+    """Return the model that answered; a stand-in's fingerprint says what it is."""
+    fingerprint = getattr(response, "system_fingerprint", None) or ""
+    note = f" ({fingerprint})" if "stand-in" in fingerprint else ""
+    return f"{response.model}{note}"
+
+
+def _is(litellm: Any, error: Exception, names: tuple[str, ...]) -> bool:
+    return any(isinstance(error, getattr(litellm, name, ())) for name in names)
+
+
+def _pause(error: Exception, attempt: int) -> float:
+    """Return how many seconds to wait: what Retry-After says, else 0.5, 1, 2; with jitter."""
+    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+    try:
+        wait = float(headers.get("retry-after", ""))
+    except ValueError:
+        wait = 0.5 * 2 ** (attempt - 1)
+    return min(wait, LONGEST_WAIT) * random.uniform(1.0, 1.25)
+
+
+def _translated(litellm: Any, request: Request, error: Exception, attempt: int) -> Exception:
+    said = truncate(escape(str(error)), 500)
+    name = request.site.function
+    status = getattr(error, "status_code", None)
+    if _is(litellm, error, _REJECTED) or status in (401, 403) or "api_key" in str(error):
+        return AuthenticationFailed(
+            f"{name}: {request.model} was not allowed: {said}\n"
+            "  Set the provider's key in the environment, or start `stratum local-model` and "
+            "use its lines."
+        )
+    if _is(litellm, error, ("NotFoundError", "BadRequestError", "UnsupportedParamsError")):
+        return ConfigurationError(f"{name}: {request.model} does not take the request: {said}")
+    times = "once" if attempt == 1 else f"{attempt} times"
+    billed = _is(litellm, error, ("Timeout",))
+    return ProviderError(f"{name}: {request.model} failed {times}: {said}", billed=billed)

@@ -1,0 +1,89 @@
+"""Answer from a script, for unit tests."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stratum.calls import Quote, Reply, Request, Usage
+from stratum.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """One scripted answer: JSON data or a text, after `delay` seconds.
+
+    `tokens` are (input, output), `cost` is US dollars; None takes those of the client.
+    """
+
+    data: Any = None
+    delay: float = 0.0
+    tokens: tuple[int, int] | None = None
+    cost: float | None = None
+
+
+class ScriptedClient:
+    """A client that answers from a list, in the order asked, or through a function.
+
+    Each entry is JSON data, a `Scripted`, a `Reply`, or an exception to raise; a function
+    gets the `Request` and may be async. `price` is (input, output) US dollars per million
+    tokens, and 0 unless a test of budgets says otherwise. `requests` holds what was asked.
+
+    >>> ScriptedClient([{"label": "positive"}]).requests
+    []
+    """
+
+    live = False
+
+    def __init__(
+        self,
+        script: Iterable[Any] | Callable[[Request], Any],
+        *,
+        tokens: tuple[int, int] = (0, 0),
+        price: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        self.requests: list[Request] = []
+        self._function = script if callable(script) else None
+        self._rest = iter(()) if callable(script) else iter(script)
+        self._tokens = tokens
+        self._price = price
+
+    async def complete(self, request: Request) -> Reply:
+        self.requests.append(request)
+        answer = await self._next(request)
+        if isinstance(answer, Scripted):
+            await asyncio.sleep(answer.delay)
+            return self._reply(answer, request)
+        if isinstance(answer, BaseException):
+            raise answer
+        if isinstance(answer, Reply):
+            return replace(answer, origin="scripted")
+        return self._reply(Scripted(answer), request)
+
+    async def quote(self, request: Request) -> Quote:
+        return Quote(self._tokens[0], *self._price)
+
+    async def _next(self, request: Request) -> Any:
+        if self._function is not None:
+            answer = self._function(request)
+            return await answer if inspect.isawaitable(answer) else answer
+        for answer in self._rest:
+            return answer
+        raise ConfigurationError(
+            f"{request.site.function}: the script has no answer left for call "
+            f"{len(self.requests)}.\n  Add one to ScriptedClient([...]), or pass a function."
+        )
+
+    def _reply(self, answer: Scripted, request: Request) -> Reply:
+        tokens_in, tokens_out = answer.tokens or self._tokens
+        cost = answer.cost
+        if cost is None:
+            cost = (tokens_in * self._price[0] + tokens_out * self._price[1]) / 1_000_000
+        return Reply(
+            data=answer.data,
+            usage=Usage(tokens_in, tokens_out),
+            model=request.model,
+            origin="scripted",
+            cost=cost,
+        )

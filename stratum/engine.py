@@ -1,0 +1,140 @@
+"""Drive a call: reserve budget, ask the client, settle the budget, judge, again."""
+
+import time
+import warnings
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from stratum.attempts import Ask, Settled, judge
+from stratum.budget import NOTHING, Amount, Estimate, Ledger
+from stratum.calls import Client, Place, Quote, Reply, Request, Settling, Usage
+from stratum.errors import UnpricedModel, UnpricedWarning
+from stratum.scope import Branch, place, settings
+from stratum.trace import AttemptRecord
+
+MILLION = Decimal(1_000_000)
+
+
+@dataclass(slots=True)
+class Run:
+    """What has been asked and answered so far in one call."""
+
+    requests: list[Request] = field(default_factory=list)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+
+    @property
+    def place(self) -> Place | None:
+        return self.requests[0].place if self.requests else None
+
+
+async def drive(
+    ask: Ask, *, client: Client, branch: Branch, ledger: Ledger | None, run: Run
+) -> Settled:
+    """Ask until the call settles, and tell the client how it ended.
+
+    Raises what the client or the ledger raises; `run` has what was asked until then.
+    """
+    ok = False
+    try:
+        while True:
+            request = _placed(ask.request, branch)
+            run.requests.append(request)
+            started = time.perf_counter()
+            reply = await _send(request, client, ledger)
+            move = judge(replace(ask, request=request), reply)
+            run.attempts.append(_attempt(request, reply, move, time.perf_counter() - started))
+            if isinstance(move, Settled):
+                ok = move.error is None
+                break
+            ask = move
+    except Exception:
+        _tell(client, run, ok=False)
+        raise
+    _tell(client, run, ok=ok)
+    return move
+
+
+def _tell(client: Client, run: Run, *, ok: bool) -> None:
+    if isinstance(client, Settling):
+        client.settled(run.requests, ok)
+
+
+def _placed(request: Request, branch: Branch) -> Request:
+    if request.cache != "none":
+        return request
+    taken, ambiguous = place(branch, request.key)
+    return replace(request, place=taken, ambiguous=ambiguous)
+
+
+def _attempt(
+    request: Request, reply: Reply, move: "Ask | Settled", seconds: float
+) -> AttemptRecord:
+    if isinstance(move, Settled):
+        problems = move.violations
+    else:
+        problems = move.request.shown.turn.violations if move.request.shown.turn else ()
+    return AttemptRecord(request.key, problems, reply.usage, reply.cost, seconds, reply.origin)
+
+
+async def _send(request: Request, client: Client, ledger: Ledger | None) -> Reply:
+    if ledger is None or not ledger.needs_quote:
+        return await client.complete(request)
+    quote = await client.quote(request)
+    estimate = estimate_of(request, quote, ledger)
+    reservation = await ledger.reserve(estimate, _order(request))
+    actual: Amount | None = None
+    try:
+        lowered = reservation.output < estimate.most
+        sent = replace(request, cap=reservation.output) if lowered else request
+        reply = await client.complete(sent)
+        actual = _spent(reply.usage, quote)
+    except Exception as error:
+        actual = None if getattr(error, "billed", False) else NOTHING
+        raise
+    finally:
+        reservation.settle(actual)
+    return reply
+
+
+def _order(request: Request) -> tuple[tuple[int, ...], int]:
+    return request.place or Place((), 0)
+
+
+def estimate_of(request: Request, quote: Quote, ledger: Ledger | None) -> Estimate:
+    """Return the worst case of a request; raises `UnpricedModel` when a usd limit needs a price."""
+    if ledger is not None and ledger.needs_price and not quote.priced:
+        _unpriced(request, ledger)
+    most = int(request.params.get("max_tokens") or settings().max_tokens)
+    inputs = quote.input_tokens or 0
+    return Estimate(
+        who=request.site.function,
+        fixed=Amount(_price(quote.input_price) * inputs, inputs),
+        each=Amount(_price(quote.output_price), 1),
+        most=most,
+        least=min(most, smallest_tokens(request)),
+    )
+
+
+def smallest_tokens(request: Request) -> int:
+    """Return the output tokens that the contract's smallest answer needs, on the safe side."""
+    return max(16, request.contract.smallest // 2)
+
+
+def _unpriced(request: Request, ledger: Ledger) -> None:
+    text = (
+        f"{request.site.function}: nobody knows the price of {request.model}, so the usd budget "
+        f"cannot be kept.\n  Add it to [tool.stratum.prices] in dollars per million tokens, "
+        'or say Budget(..., on_unpriced="warn").'
+    )
+    if not ledger.tolerates_no_price:
+        raise UnpricedModel(text)
+    warnings.warn(text, UnpricedWarning, stacklevel=2)
+
+
+def _price(per_million: float | None) -> Decimal:
+    return Decimal(str(per_million or 0)) / MILLION
+
+
+def _spent(usage: Usage, quote: Quote) -> Amount:
+    usd = _price(quote.input_price) * usage.input + _price(quote.output_price) * usage.output
+    return Amount(usd, usage.input + usage.output)

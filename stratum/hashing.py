@@ -1,0 +1,109 @@
+"""Turn values into canonical JSON and its digest."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+SHORT = 12  # hex digits shown to people
+
+_encode = json.JSONEncoder(
+    ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False
+).encode
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of a JSON value: sorted keys, no spaces, ASCII, no NaN.
+
+    >>> canonical({"b": [1, None], "a": "é"})
+    '{"a":"\\\\u00e9","b":[1,null]}'
+    """
+    return _encode(value)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON, in 64 hex digits.
+
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(_encode(value).encode("ascii")).hexdigest()
+
+
+def short(full: str) -> str:
+    """Return the part of a digest that is shown to people."""
+    return full[:SHORT]
+
+
+def jsonable(value: Any, path: str = "value") -> Any:
+    """Return the value as JSON data, the same for equal values on every run.
+
+    Sets are sorted, models and dataclasses become objects, dates ISO text. What has no
+    such form raises `TypeError` with the path, the type and the remedy.
+
+    >>> jsonable({"tags": {"b", "a"}, "on": date(2026, 1, 2)})
+    {'tags': ['a', 'b'], 'on': '2026-01-02'}
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return _finite(value, path)
+    if isinstance(value, BaseModel):
+        return jsonable(value.model_dump(mode="python"), path)
+    if isinstance(value, Mapping):
+        return {_key(k, path): jsonable(v, f"{path}[{k!r}]") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(v, f"{path}[{i}]") for i, v in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return sorted((jsonable(v, f"{path}[...]") for v in value), key=canonical)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: jsonable(getattr(value, f.name), f"{path}.{f.name}") for f in fields(value)}
+    return _scalar(value, path)
+
+
+def _scalar(value: Any, path: str) -> Any:
+    match value:
+        case Enum():
+            return jsonable(value.value, path)
+        case bool() | int():
+            return int(value)
+        case float():
+            return _finite(float(value), path)
+        case str():
+            return str(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Decimal() | UUID():
+            return str(value)
+        case PurePath():
+            return value.as_posix()
+    raise TypeError(
+        f"{path} is a {type(value).__qualname__}, which has no deterministic text; "
+        "pass a str, number, list, dict, date, enum, dataclass or pydantic model instead"
+    )
+
+
+def _finite(value: float, path: str) -> float:
+    if math.isfinite(value):
+        return value
+    raise TypeError(f"{path} is {value}, which JSON cannot carry; pass a finite number or None")
+
+
+def _key(key: Any, path: str) -> str:
+    if isinstance(key, Enum):
+        key = key.value
+    if isinstance(key, str):
+        return str(key)
+    raise TypeError(f"{path} has the key {key!r} of type {type(key).__qualname__}; use str keys")

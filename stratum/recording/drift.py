@@ -1,0 +1,203 @@
+"""Say why a call is not as it was recorded."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stratum.calls import Request
+from stratum.hashing import digest, short
+from stratum.recording.golden import FunctionFile, Recordings, Sample, source_of
+from stratum.schema_diff import difference
+from stratum.scope import Root
+from stratum.text import diff_lines, escape, truncate
+
+Kind = Literal[
+    "contract", "prompt", "condition", "model", "params", "flow", "missing", "orphaned", "corrupt"
+]
+
+WIDEST = 200  # characters of a line in a report
+
+_DATE_LIKE = re.compile(
+    r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?"
+    r"|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{1,2}:\d\d(:\d\d)?\b|\b1[5-9]\d{8}(\.\d+)?\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One cause of drift: what changed, of which function, and the difference in lines.
+
+    Two of the same `cause` are the same change, however many tests meet it. `file` is below
+    the root.
+    """
+
+    kind: Kind
+    function: str
+    file: str
+    line: int
+    title: str
+    lines: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        return digest([self.kind, self.function, self.file, self.title, list(self.lines)])
+
+    @property
+    def text(self) -> str:
+        head = f"{self.kind} drift in {self.function} ({self.file}:{self.line}): {self.title}"
+        return "\n".join([head, *(f"    {line}" for line in self.lines)])
+
+
+def explain(request: Request, recordings: Recordings, root: Root) -> tuple[Drift, ...]:
+    """Return the causes for which a request met no recording; at least one."""
+    report = _Report(request, source_of(request.site, recordings.root))
+    file = _file_of(request, recordings)
+    if file is None:
+        return (report.drift("missing", "nothing is recorded of this function"),)
+    home = recordings.home_of(request.site)
+    same_key = [s for s in recordings.of_key(request.key, home) if s.outcome != "unsent"]
+    if same_key:
+        return (_elsewhere(report, same_key, root),)
+    sample = _nearest(request, file)
+    if sample is None:
+        return tuple(_other_inputs(report, file))
+    return tuple(_changes(report, file, sample)) or (
+        report.drift("missing", "this attempt is not recorded"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """Makes drifts of one request."""
+
+    request: Request
+    file: str
+
+    def drift(self, kind: Kind, title: str, lines: list[str] | tuple[str, ...] = ()) -> Drift:
+        site = self.request.site
+        shown = tuple(truncate(escape(line), WIDEST) for line in lines)
+        return Drift(kind, site.function, self.file, site.line, title, shown)
+
+
+def _file_of(request: Request, recordings: Recordings) -> FunctionFile | None:
+    """Return the function's file; for one that moved, a file of the same function name."""
+    own = recordings.files.get(recordings.home_of(request.site))
+    if own is not None:
+        return own
+    name = request.site.function
+    return next((f for f in recordings.files.values() if f.function == name), None)
+
+
+def _elsewhere(report: _Report, samples: list[Sample], root: Root) -> Drift:
+    place = report.request.place
+    handed = all(id(sample) in root.handed for sample in samples)
+    if handed and len(samples) == 1:
+        title = "the same call is recorded once, and this test has used that answer already"
+    else:
+        listed = sorted({p for sample in samples for p in sample.places})
+        title = f"recorded at the places {', '.join(listed) or 'of other tests'}, asked at {place}"
+    return report.drift("missing", title)
+
+
+def _nearest(request: Request, file: FunctionFile) -> Sample | None:
+    """Return the recorded attempt with the same inputs: at the same place, else any."""
+    inputs, place = request.inputs[:16], str(request.place)
+    same = [s for s in file.samples if s.entry["inputs"] == inputs and s.outcome != "unsent"]
+    same = [s for s in same if s.attempt == request.attempt] or same
+    settings = {"model": request.model, "params": request.instructions["params"]}
+
+    def distance(sample: Sample) -> tuple[bool, bool]:
+        known = file.instructions_of(sample)
+        differs = any(known.get(name) != value for name, value in settings.items())
+        return differs, place not in sample.places
+
+    return min(same, key=distance, default=None)
+
+
+def _other_inputs(report: _Report, file: FunctionFile) -> Iterator[Drift]:
+    request = report.request
+    lines = request.shown.lines()
+    masked = _masked(lines)
+    for sample in file.samples:
+        recorded = sample.entry.get("prompt")
+        if isinstance(recorded, list) and _masked(recorded) == masked:
+            title = "only a date-like part of the inputs differs; take dates from stratum.now()"
+            yield report.drift("prompt", title, diff_lines(recorded, lines, context=0))
+            return
+    current = [s for s in file.samples if s.entry["contract"] == short(request.contract.hash)]
+    if not current and file.samples:
+        yield from _changes(report, file, file.samples[0])
+        return
+    yield report.drift("missing", "these inputs are not recorded")
+
+
+def _masked(lines: list[Any]) -> list[str]:
+    return [_DATE_LIKE.sub("<date>", str(line)) for line in lines]
+
+
+def _changes(report: _Report, file: FunctionFile, sample: Sample) -> Iterator[Drift]:
+    """Yield each thing that differs from what was recorded, the nearest to the model last."""
+    request = report.request
+    before, now = file.instructions_of(sample), request.instructions
+    if sample.entry["contract"] != short(request.contract.hash):
+        lines = difference(file.schema_of(sample) or {}, request.contract.schema)
+        yield report.drift("contract", "the answer's contract changed", lines)
+    for name in ("intent", "context"):
+        if before.get(name) != now[name]:
+            lines = diff_lines(before.get(name) or "", now[name] or "")
+            yield report.drift("prompt", f"its {name} changed", lines)
+    yield from _changed_settings(report, before, now)
+    if (
+        request.attempt == 0
+        and before.get("intent") == now["intent"]
+        and before.get("context") == now["context"]
+    ):
+        yield from _changed_text(report, sample)
+    if request.shown.turn is not None:
+        yield from _changed_conditions(report, sample, before, now)
+
+
+def _changed_settings(
+    report: _Report, before: dict[str, Any], now: dict[str, Any]
+) -> Iterator[Drift]:
+    if before.get("model") != now["model"]:
+        yield report.drift(
+            "model", "the model changed", [f"- {before.get('model')}", f"+ {now['model']}"]
+        )
+    old = {**(before.get("params") or {}), "wire": before.get("wire")}
+    new = {**now["params"], "wire": now["wire"]}
+    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if changed:
+        lines = [f"~ {name}: {_word(old, name)} -> {_word(new, name)}" for name in changed]
+        yield report.drift("params", "the parameters changed", lines)
+
+
+def _word(params: dict[str, Any], name: str) -> str:
+    return repr(params[name]) if params.get(name) is not None else "(not set)"
+
+
+def _changed_text(report: _Report, sample: Sample) -> Iterator[Drift]:
+    recorded = sample.entry.get("prompt")
+    if not isinstance(recorded, list):
+        return
+    recorded, now = [str(line) for line in recorded], report.request.shown.lines()
+    stored = report.request.shown.lines(store_opaque=True)
+    if recorded in (now, stored):
+        return
+    yield report.drift(
+        "prompt", "the same inputs are put into other words", diff_lines(recorded, now)
+    )
+
+
+def _changed_conditions(
+    report: _Report, sample: Sample, before: dict[str, Any], now: dict[str, Any]
+) -> Iterator[Drift]:
+    turn = report.request.shown.turn
+    recorded = [str(line) for line in sample.entry.get("retry", ())]
+    if turn is not None and recorded != list(turn.violations):
+        lines = diff_lines(recorded, list(turn.violations))
+        yield report.drift("condition", "the retry tells the model something else", lines)
+    elif before.get("conditions") != now["conditions"]:
+        lines = diff_lines(before.get("conditions") or [], now["conditions"])
+        yield report.drift("condition", "the conditions changed", lines)

@@ -1,0 +1,247 @@
+"""The golden files: one for each `@infer` function, read and written."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from stratum.calls import Place, Quote, Reply, Request, Site, Usage
+from stratum.errors import RecordingCorrupt
+from stratum.hashing import digest, short
+from stratum.recording.files import dump_json, escape_name, read_json, write_atomic
+
+FORMAT = 1
+
+
+@dataclass(eq=False, slots=True)
+class Sample:
+    """One recorded exchange. `places` are those of the file, `used` those of this run."""
+
+    entry: dict[str, Any]
+    home: str
+    places: frozenset[str]
+    used: set[str] = field(default_factory=set)
+    fresh: bool = False
+
+    @property
+    def key(self) -> str:
+        return str(self.entry["key"])
+
+    @property
+    def outcome(self) -> str:
+        return str(self.entry.get("outcome", "answered"))
+
+    @property
+    def attempt(self) -> int:
+        return int(self.entry.get("attempt", 0))
+
+    def reply(self) -> Reply:
+        entry = self.entry
+        tokens = entry.get("tokens", [0, 0])
+        return Reply(
+            data=entry.get("reply"),
+            usage=Usage(tokens[0], tokens[1]),
+            model=entry.get("answered_by", ""),
+            origin="recorded",
+            outcome=entry.get("outcome", "answered"),
+            cost=entry.get("cost"),
+            wire=entry.get("wire", {}),
+        )
+
+    def quote(self) -> Quote:
+        return Quote(*self.entry.get("quote", (None, None, None)))
+
+
+@dataclass(slots=True)
+class FunctionFile:
+    """What is recorded of one function."""
+
+    function: str
+    source: str
+    contracts: dict[str, Any] = field(default_factory=dict)
+    instructions: dict[str, Any] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list)
+
+    def schema_of(self, sample: Sample) -> Any:
+        return self.contracts.get(sample.entry["contract"])
+
+    def instructions_of(self, sample: Sample) -> dict[str, Any]:
+        found = self.instructions.get(sample.entry["instructions"], {})
+        return found if isinstance(found, dict) else {}
+
+
+class Recordings:
+    """All golden files below a folder, by home and by key; read at the first need.
+
+    A home is the file's path below the folder, with `/`.
+    """
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        self.root = root
+        self._files: dict[str, FunctionFile] | None = None
+        self._by_key: dict[str, list[Sample]] = {}
+
+    @property
+    def files(self) -> dict[str, FunctionFile]:
+        if self._files is None:
+            self._files = {home: _read(self.folder, home) for home in homes(self.folder)}
+            for file in self._files.values():
+                for sample in file.samples:
+                    self._by_key.setdefault(sample.key, []).append(sample)
+        return self._files
+
+    def of_key(self, key: str, home: str) -> list[Sample]:
+        """Return the key's samples: those of the function's own file, else of the first other."""
+        assert self.files is not None
+        samples = self._by_key.get(key, [])
+        if len(samples) < 2:
+            return samples
+        own = [sample for sample in samples if sample.home == home]
+        return own or [sample for sample in samples if sample.home == samples[0].home]
+
+    def add(self, sample: Sample) -> None:
+        self._by_key.setdefault(sample.key, []).append(sample)
+
+    def home_of(self, site: Site) -> str:
+        return home_of(site, self.root)
+
+    def write(self, home: str, file: FunctionFile) -> bool:
+        """Write a function's file, or remove it when nothing is left; True when it changed."""
+        path = self.folder / PurePosixPath(home)
+        if file.samples:
+            return write_atomic(path, dump_json(_as_data(file)))
+        if not path.exists():
+            return False
+        path.unlink()
+        return True
+
+
+def source_of(site: Site, root: Path) -> str:
+    """Return the source file below the root with `/`, else `outside/<module>`."""
+    try:
+        return Path(os.path.abspath(site.file)).relative_to(root).as_posix()
+    except ValueError:
+        return f"outside/{escape_name(site.module)}"
+
+
+def home_of(site: Site, root: Path) -> str:
+    return f"{source_of(site, root)}/{escape_name(site.function)}.json"
+
+
+def homes(folder: Path) -> Iterator[str]:
+    """Yield the golden files below a folder, sorted, as paths with `/`."""
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+    yield from sorted(home for home in found)
+
+
+def entry_of(
+    request: Request, reply: Reply | None, outcome: str, quote: Quote | None, day: str
+) -> dict[str, Any]:
+    """Return a call as its golden file holds it; the places are added when it is written."""
+    entry: dict[str, Any] = {
+        "key": request.key,
+        "inputs": request.inputs[:16],
+        "contract": short(request.contract.hash),
+        "instructions": short(digest(request.instructions)),
+    }
+    if request.attempt:
+        entry["attempt"] = request.attempt
+    if outcome != "answered":
+        entry["outcome"] = outcome
+    if reply is not None:
+        entry |= {"reply": reply.data, "tokens": [reply.usage.input, reply.usage.output]}
+        entry |= {"cost": reply.cost, "answered_by": reply.model}
+        if reply.wire:
+            entry["wire"] = dict(reply.wire)
+    if quote is not None:
+        entry["quote"] = [quote.input_tokens, quote.input_price, quote.output_price]
+    return entry | {"recorded_on": day}
+
+
+def prompt_of(request: Request, *, store_opaque: bool) -> dict[str, Any]:
+    """Return how a request's prompt is stored: its lines, or what a retry adds."""
+    if request.shown.turn is not None:
+        return {"retry": list(request.shown.turn.violations)}
+    return {"prompt": request.shown.lines(store_opaque=store_opaque)}
+
+
+def same_call(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one["inputs"] == other["inputs"]
+
+
+def _as_data(file: FunctionFile) -> dict[str, Any]:
+    file.samples.sort(key=_position)
+    per_key: dict[str, int] = {}
+    for sample in file.samples:
+        per_key[sample.key] = per_key.get(sample.key, 0) + 1
+    contracts = {sample.entry["contract"] for sample in file.samples}
+    instructions = {sample.entry["instructions"] for sample in file.samples}
+    return {
+        "format": FORMAT,
+        "function": file.function,
+        "source": file.source,
+        "contracts": {name: file.contracts[name] for name in sorted(contracts)},
+        "instructions": {name: file.instructions[name] for name in sorted(instructions)},
+        "calls": [_call(sample, alone=per_key[sample.key] == 1) for sample in file.samples],
+    }
+
+
+def _position(sample: Sample) -> tuple[Any, ...]:
+    entry = sample.entry
+    return (
+        entry["inputs"],
+        sorted_places(sample.places)[:1],
+        sample.attempt,
+        entry["key"],
+        entry.get("outcome", ""),
+        digest(entry.get("reply")),
+    )
+
+
+def sorted_places(places: Iterable[str]) -> list[Place]:
+    return sorted(Place.parse(place) for place in places)
+
+
+def _call(sample: Sample, *, alone: bool) -> dict[str, Any]:
+    entry = {name: value for name, value in sample.entry.items() if name != "places"}
+    if alone or not sample.places:
+        return entry
+    places = [str(place) for place in sorted_places(sample.places)]
+    head = {name: entry.pop(name) for name in ("key", "inputs")}
+    return {**head, "places": places, **entry}
+
+
+def _read(folder: Path, home: str) -> FunctionFile:
+    path = folder / PurePosixPath(home)
+    data = read_json(path)
+    try:
+        if data["format"] != FORMAT:
+            raise RecordingCorrupt(
+                f"{path} has format {data['format']!r}; this version of Stratum reads {FORMAT}.\n"
+                "  Install the version that wrote it, or delete the file and record again."
+            )
+        file = FunctionFile(
+            str(data["function"]), str(data["source"]), data["contracts"], data["instructions"]
+        )
+        file.samples = [_sample(entry, home) for entry in data["calls"]]
+        if not isinstance(file.contracts, dict) or not isinstance(file.instructions, dict):
+            raise TypeError("contracts and instructions are objects")
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise RecordingCorrupt(
+            f"{path} is no recording of this format ({type(error).__name__}: {error}).\n"
+            "  Restore it from version control, or delete it and record again."
+        ) from error
+    return file
+
+
+def _sample(entry: Any, home: str) -> Sample:
+    places = frozenset(str(Place.parse(place)) for place in entry.get("places", ()))
+    for name in ("key", "inputs", "contract", "instructions"):
+        if not isinstance(entry[name], str):
+            raise TypeError(f"{name} is a text")
+    for name in ("tokens", "quote"):
+        if not isinstance(entry.get(name, []), list):
+            raise TypeError(f"{name} is a list")
+    return Sample(entry, home, places)

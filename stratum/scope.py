@@ -1,0 +1,417 @@
+"""What surrounds a call: root, branch, parent, ledger, client; the one `ContextVar`."""
+
+import asyncio
+import itertools
+import os
+import random as randomness
+import threading
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token, copy_context
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from stratum.budget import Ledger
+from stratum.calls import Client, Clock, Place
+from stratum.errors import ConfigurationError
+from stratum.hashing import digest
+from stratum.redact import Secrets
+from stratum.settings import Settings, load
+from stratum.trace import TraceRecord
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KEPT = 10_000  # records kept in memory
+
+_numbers = itertools.count(1)
+_prefix = os.urandom(4).hex()
+
+
+class SystemClock:
+    """Real time, ids and randomness."""
+
+    runs = True
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def random(self) -> float:
+        return randomness.random()
+
+
+class FixedClock:
+    """Time, ids and randomness that are the same on every run, from place and count alone."""
+
+    def __init__(self, now: datetime, *, runs: bool) -> None:
+        self.runs = runs
+        self._now = now
+        self._counts: dict[object, itertools.count[int]] = {}
+
+    def now(self) -> datetime:
+        return self._now
+
+    def new_id(self) -> str:
+        return str(uuid.UUID(self._draw("id")[:32], version=4))
+
+    def random(self) -> float:
+        return int(self._draw("random")[:13], 16) / 16**13
+
+    def _draw(self, purpose: str) -> str:
+        indices = current().branch.here().indices
+        count = self._counts.setdefault((indices, purpose), itertools.count())
+        return digest([purpose, list(indices), next(count)])
+
+
+@dataclass(eq=False)
+class Root:
+    """One test phase, one fixture, or one outermost flow: where places are counted from.
+
+    `client` answers all calls below it that name none; `wrap` is put around a live client
+    that a call or block names itself. `misses` and `forgotten` are for whoever set the root.
+    """
+
+    name: str
+    clock: Clock = field(default_factory=SystemClock)
+    client: Client | None = None
+    wrap: Callable[[Client], Client] | None = None
+    model: str | None = None
+    counts: dict[Any, "itertools.count[int]"] = field(default_factory=dict)
+    askers: dict[Any, tuple[int, ...]] = field(default_factory=dict)
+    handed: set[int] = field(default_factory=set)
+    memory: dict[str, Any] = field(default_factory=dict)
+    records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
+    pending: dict[int, str] = field(default_factory=dict)
+    misses: list[Exception] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.branch = Branch(self)
+
+    def turn(self, indices: tuple[int, ...], key: str) -> int:
+        """Return how often this key was asked before at these indices."""
+        return next(self.counts.setdefault((indices, key), itertools.count()))
+
+
+class Branch:
+    """One line of execution below a root: its fan-out indices, and the task that runs it.
+
+    Tasks that a user starts inside a branch are branches of their own, numbered by arrival;
+    a task that starts after the branch's own task has ended continues the branch (SPEC 4.2).
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        indices: tuple[int, ...] = (),
+        pattern: tuple[int, ...] = (),
+        order: tuple[int, ...] = (),
+        task: object = None,
+    ) -> None:
+        self.root = root
+        self.indices = indices
+        self.pattern = pattern  # the indices, with -1 for numbers given by arrival
+        self.order = order
+        self.task = task
+        self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
+        self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
+        self._arrivals = itertools.count()
+
+    def fork(self, index: int, at: int) -> "Branch":
+        """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
+        return Branch(
+            self.root, (*self.indices, index), (*self.pattern, index), (*self.order, at, index)
+        )
+
+    def continued(self) -> "Branch":
+        """Return this branch for the running task to continue."""
+        task = asyncio.current_task()
+        return Branch(self.root, self.indices, self.pattern, self.order, task)
+
+    def claim(self) -> None:
+        """Make the running task the branch's own."""
+        self.task = asyncio.current_task()
+
+    def here(self) -> "Branch":
+        """Return the branch that the running task is on; outside a loop this one."""
+        try:
+            return self.at(asyncio.current_task())
+        except RuntimeError:
+            return self
+
+    def at(self, runner: Any) -> "Branch":
+        if runner is self.task or runner is None:
+            return self
+        if self.task is None or (self._ended() and not self._was_there(runner)):
+            self._adopt(runner)
+            return self
+        return self._arrive(runner)
+
+    def _ended(self) -> bool:
+        task = self.task
+        return task.done() if isinstance(task, asyncio.Task) else False
+
+    def _was_there(self, runner: Any) -> bool:
+        return self._earlier is not None and runner in self._earlier
+
+    def _adopt(self, runner: Any) -> None:
+        self.task = runner
+        if isinstance(runner, asyncio.Task):
+            runner.add_done_callback(self._remember_tasks)
+
+    def _remember_tasks(self, ended: "asyncio.Task[Any]") -> None:
+        """Note who had started before the branch's own task ended."""
+        self._earlier = weakref.WeakSet(asyncio.all_tasks(ended.get_loop()))
+
+    def _arrive(self, runner: Any) -> "Branch":
+        if self._arrived is None:
+            self._arrived = weakref.WeakKeyDictionary()
+        branch = self._arrived.get(runner)
+        if branch is None:
+            index, at = next(self._arrivals), next(_numbers)
+            branch = Branch(
+                self.root, (*self.indices, index), (*self.pattern, -1), (*self.order, at, 0), runner
+            )
+            self._arrived[runner] = branch
+        return branch
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What surrounds a call."""
+
+    root: Root
+    branch: Branch
+    parent: str | None = None
+    ledger: Ledger | None = None
+    client: Client | None = None
+    model: str | None = None
+
+
+@dataclass(slots=True)
+class Process:
+    """What is set for the whole process."""
+
+    root: Root | None = None
+    default_client: Callable[[Settings], Client] | None = None
+    client: Client | None = None
+    model: str | None = None
+    settings: Settings | None = None
+    no_live_calls: str | None = None
+    secrets: Secrets = field(default_factory=Secrets)
+    secrets_from: Any = None
+    records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
+    loop: asyncio.AbstractEventLoop | None = None
+    memory: dict[str, Any] = field(default_factory=dict)
+    disk_memory: Any = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+process = Process()
+_inside: ContextVar[Inside | None] = ContextVar("stratum", default=None)
+
+
+def current() -> Inside:
+    """Return what surrounds the running code; a new root when nothing does.
+
+    A root that was set for the process wins over a context that belongs to another one:
+    that context is a leftover of an earlier test.
+    """
+    inside = _inside.get()
+    root = process.root
+    if root is None:
+        return inside if inside is not None else _outside(Root("call"))
+    if inside is None or inside.root is not root:
+        return Inside(root, root.branch)
+    return inside
+
+
+def _outside(root: Root) -> Inside:
+    return Inside(root, root.branch)
+
+
+def continued() -> Inside:
+    """Return what surrounds a synchronous call, for the background loop to continue.
+
+    A thread that was started without its caller's context is a branch of its own.
+    """
+    inside = current()
+    thread = threading.current_thread()
+    if _inside.get() is inside or thread is threading.main_thread():
+        return inside
+    return replace(inside, branch=inside.branch.at(thread))
+
+
+def enter(inside: Inside) -> Token[Inside | None]:
+    return _inside.set(inside)
+
+
+def leave(token: Token[Inside | None]) -> None:
+    _inside.reset(token)
+
+
+@contextmanager
+def surrounded(inside: Inside) -> Iterator[None]:
+    """Let `inside` surround the body."""
+    token = _inside.set(inside)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
+@contextmanager
+def rooted(root: Root) -> Iterator[Root]:
+    """Make `root` the root of everything that this process does in the body."""
+    before, process.root = process.root, root
+    try:
+        yield root
+    finally:
+        process.root = before
+
+
+def place(branch: Branch, key: str) -> tuple[Place, bool]:
+    """Take the place of a request; True says that another task made the same one."""
+    root = branch.root
+    taken = Place(branch.indices, root.turn(branch.indices, key))
+    first = root.askers.setdefault((branch.pattern, key), branch.indices)
+    return taken, first != branch.indices
+
+
+def next_number() -> int:
+    """Return a number larger than all before; ids and orders are made of it."""
+    return next(_numbers)
+
+
+def record_id(number: int) -> str:
+    """Return a trace record's id: 16 hex digits, unique across processes."""
+    return f"{_prefix}{number:08x}"
+
+
+def keep(record: TraceRecord, root: Root) -> None:
+    """Keep a trace record."""
+    process.records.append(record)
+    root.records.append(record)
+
+
+def traces() -> tuple[TraceRecord, ...]:
+    """Return the trace records of this process, oldest first (the last 10,000)."""
+    return tuple(process.records)
+
+
+def settings() -> Settings:
+    """Return the settings of the project that the process runs in."""
+    if process.settings is None:
+        process.settings = load(Path.cwd())
+    return process.settings
+
+
+def secrets() -> Secrets:
+    """Return what must not be stored, as the environment stands now."""
+    environ = getattr(os.environ, "_data", None) or dict(os.environ)
+    if process.secrets_from != environ:
+        process.secrets = Secrets.of(os.environ, settings().redact)
+        process.secrets_from = dict(environ)
+    return process.secrets
+
+
+def client_for(inside: Inside) -> Client:
+    """Return who answers: the block's client, the root's, the configured or the default one."""
+    root = inside.root
+    if inside.client is not None:
+        recorded = root.wrap is not None and getattr(inside.client, "live", True)
+        return root.wrap(inside.client) if recorded and root.wrap else inside.client
+    if root.client is not None:
+        return root.client
+    return live_client()
+
+
+def live_client() -> Client:
+    """Return the configured client, else the default one, made at the first need."""
+    if process.client is None:
+        if process.default_client is None:
+            raise ConfigurationError("no client is configured; call stratum.configure(client=...)")
+        process.client = process.default_client(settings())
+    return process.client
+
+
+def model_for(inside: Inside, declared: str | None, function: str) -> str:
+    """Return the model to ask; the nearest word wins, a function's own is the nearest."""
+    model = declared or inside.model or process.model or inside.root.model or _default_model()
+    if model:
+        return model
+    raise ConfigurationError(
+        f"{function} has no model.\n"
+        "  Give @infer(model=...), set model in [tool.stratum] of pyproject.toml, or "
+        "STRATUM_MODEL in the environment."
+    )
+
+
+def _default_model() -> str | None:
+    if process.root is not None and process.root.client is not None:
+        return settings().model  # record and replay must agree: the plugin sets root.model
+    return os.environ.get("STRATUM_MODEL") or settings().model
+
+
+def configure(*, client: Client | None = None, model: str | None = None) -> None:
+    """Set the client and the model for the whole process; what is None stays as it is.
+
+    Functions that name a model keep it; blocks of `using` win over this.
+
+    >>> configure(model="openai/gpt-4o-mini")
+    """
+    if client is not None:
+        process.client = client
+    if model is not None:
+        process.model = model
+
+
+@contextmanager
+def using(*, client: Client | None = None, model: str | None = None) -> Iterator[None]:
+    """Set the client or the model for the calls made in a block.
+
+    A `ScriptedClient` answers as scripted in every mode; a live client is recorded and
+    replayed like the default one.
+    """
+    inside = current()
+    changed = replace(inside, client=client or inside.client, model=model or inside.model)
+    with surrounded(changed):
+        yield
+
+
+def carry(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function with the caller's flow, budget and place, for a thread to run.
+
+    >>> carry(abs)(-3)
+    3
+    """
+    context = copy_context()
+
+    @wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> R:
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+def now() -> datetime:
+    """Return the time, aware and in UTC; the same on every run under record and replay."""
+    return current().root.clock.now()
+
+
+def new_id() -> str:
+    """Return a new UUID as text; under record and replay derived from place and count."""
+    return current().root.clock.new_id()
+
+
+def random() -> float:
+    """Return a number in [0, 1); under record and replay derived from place and count."""
+    return current().root.clock.random()

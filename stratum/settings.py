@@ -1,0 +1,133 @@
+"""Read `[tool.stratum]` of the nearest pyproject.toml."""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any, Literal
+
+from stratum.errors import ConfigurationError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)  # what time it is under record and replay
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a model costs, in US dollars per million tokens."""
+
+    input: float
+    output: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A project's settings; `root` is the folder that recorded file names are relative to."""
+
+    root: Path
+    model: str | None = None
+    max_tokens: int = 4096
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    golden: str = "golden"
+    recordings: Literal["golden", "cache"] = "golden"
+    redact: tuple[str, ...] = ()
+    store_opaque: bool = False
+    now: datetime = NOW
+
+    @property
+    def golden_folder(self) -> Path:
+        return self.root / self.golden
+
+    @property
+    def recordings_folder(self) -> Path:
+        if self.recordings == "cache":
+            return self.state_folder / "recordings"
+        return self.golden_folder / "recordings"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where everything lives that is not committed."""
+        return self.root / ".stratum"
+
+
+def load(start: Path, *, otherwise: Path | None = None) -> Settings:
+    """Return the settings that hold in folder `start`.
+
+    The nearest pyproject.toml upward with a `[tool.stratum]` table decides, and its folder
+    is the root; without one the root is `otherwise` (pytest's rootdir), else `start`.
+    Raises `ConfigurationError` for an unknown key or a wrong value.
+    """
+    for folder in (start, *start.parents):
+        table = _table(folder / "pyproject.toml")
+        if table is not None:
+            return _settings(folder, table)
+    return Settings(root=otherwise or start)
+
+
+def _table(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    table = document.get("tool", {}).get("stratum")
+    return table if table is None or isinstance(table, dict) else _refuse(path, "", table)
+
+
+def _settings(root: Path, table: dict[str, Any]) -> Settings:
+    path = root / "pyproject.toml"
+    known = {f.name for f in fields(Settings)} - {"root"}
+    for key in table:
+        if key not in known:
+            close = difflib.get_close_matches(key, sorted(known), 1)
+            hint = (
+                f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
+            )
+            raise ConfigurationError(f"{path}: [tool.stratum] has no setting {key!r}; {hint}")
+    return Settings(root=root, **{key: _read(path, key, value) for key, value in table.items()})
+
+
+def _read(path: Path, key: str, value: Any) -> Any:
+    match key, value:
+        case ("model" | "golden", str()) if value:
+            return value
+        case "recordings", "golden" | "cache":
+            return value
+        case "store_opaque", bool():
+            return value
+        case "max_tokens", int() if value > 0 and value is not True:
+            return value
+        case "redact", list() if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        case "prices", dict():
+            return {model: _price(path, model, price) for model, price in value.items()}
+        case "now", datetime():
+            return value if value.tzinfo else value.replace(tzinfo=UTC)
+        case "now", date():
+            return datetime.combine(value, time(), UTC)
+    return _refuse(path, key, value)
+
+
+def _price(path: Path, model: str, price: Any) -> Price:
+    match price:
+        case {"input": int() | float() as i, "output": int() | float() as o} if min(i, o) >= 0:
+            return Price(float(i), float(o))
+    return _refuse(path, f"prices.{model!r}", price)
+
+
+_FORMS = {
+    "model": "a model's name, such as 'openai/gpt-4o-mini'",
+    "golden": "a folder's name",
+    "recordings": '"golden" or "cache"',
+    "store_opaque": "true or false",
+    "max_tokens": "a positive number of tokens",
+    "redact": "a list of regular expressions",
+    "now": "a date or a date with time",
+}
+
+
+def _refuse(path: Path, key: str, value: Any) -> Any:
+    form = _FORMS.get(key, "{ input = dollars, output = dollars } per million tokens")
+    raise ConfigurationError(f"{path}: [tool.stratum] {key} = {value!r} should be {form}")

@@ -1,0 +1,322 @@
+"""A step and its call: run one, given a way to run it."""
+
+import asyncio
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from inspect import Parameter, Signature
+from types import CodeType
+from typing import Any, Generic, NoReturn, TypeVar
+
+from stratum.budget import Budget, Ledger
+from stratum.engine import Run
+from stratum.errors import (
+    BudgetExceeded,
+    ContractViolated,
+    CutOff,
+    DeclarationError,
+    InputError,
+    NotAwaited,
+    PostconditionFailed,
+    Refused,
+)
+from stratum.redact import Secrets
+from stratum.scope import (
+    Inside,
+    continued,
+    current,
+    enter,
+    keep,
+    leave,
+    next_number,
+    process,
+    record_id,
+    secrets,
+)
+from stratum.trace import Ending, Kind, TraceRecord, snapshot
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
+    """A call that has been made and not yet been awaited; await it once for its value.
+
+    It is no value itself: truth, attributes, comparison and iteration raise `NotAwaited`.
+    """
+
+    __slots__ = ("__weakref__", "_coroutine", "_frame", "_name", "_root", "_start", "_ticket")
+
+    def __init__(self, name: str, start: Callable[[], Coroutine[Any, Any, T_co]], depth: int = 2):
+        frame = sys._getframe(depth)
+        self._name = name
+        self._start = start
+        self._coroutine: Coroutine[Any, Any, T_co] | None = None
+        self._frame: tuple[CodeType, int] = (frame.f_code, frame.f_lineno)
+        self._root = process.root
+        self._ticket = next_number()
+        if self._root is not None:
+            self._root.pending[self._ticket] = self._where()
+
+    def _where(self) -> str:
+        code, line = self._frame
+        return f"{self._name}(...) at {code.co_filename}:{line}"
+
+    def take(self) -> Coroutine[Any, Any, T_co]:
+        """Return the coroutine, once; whoever took it has to await or close it."""
+        if self._coroutine is not None:
+            raise NotAwaited(
+                f"{self._where()} was awaited twice.\n"
+                "  A call is asked once; keep its value, or call the function again."
+            )
+        self._discharge()
+        self._coroutine = self._start()
+        return self._coroutine
+
+    def _discharge(self) -> None:
+        if self._root is not None:
+            self._root.pending.pop(self._ticket, None)
+
+    def __await__(self) -> Generator[Any, Any, T_co]:
+        return self.take().__await__()
+
+    def send(self, value: Any) -> Any:
+        return (self._coroutine or self.take()).send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return (self._coroutine or self.take()).throw(*error)
+
+    def close(self) -> None:
+        self._discharge()
+        if self._coroutine is not None:
+            self._coroutine.close()
+
+    def __del__(self) -> None:
+        if self._coroutine is None and self._root is None and not sys.is_finalizing():
+            warnings.warn(f"{self._where()} was never awaited", RuntimeWarning, stacklevel=2)
+
+    def __repr__(self) -> str:
+        return f"<call of {self._where()}>"
+
+    def _misused(self, use: str) -> NoReturn:
+        raise NotAwaited(
+            f"{self._where()} was {use} before it was awaited.\n"
+            f"  Write `await {self._name}(...)`, or `{self._name}.run(...)` in synchronous code."
+        )
+
+    def __bool__(self) -> bool:
+        self._misused("used as a truth value")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        self._misused(f"asked for its attribute {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        self._misused("compared")
+
+    __hash__ = object.__hash__
+
+    def __iter__(self) -> Any:
+        self._misused("iterated over")
+
+    def __len__(self) -> int:
+        self._misused("measured")
+
+    def __contains__(self, item: object) -> bool:
+        self._misused("searched")
+
+    def __getitem__(self, item: object) -> Any:
+        self._misused("indexed")
+
+    def __str__(self) -> str:
+        self._misused("turned into text")
+
+    def __format__(self, spec: str) -> str:
+        self._misused("put into a text")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A function's parameters: binds arguments the way Python does, without `self`."""
+
+    name: str
+    signature: Signature
+    annotations: Mapping[str, Any]
+    required: frozenset[str]
+    defaults: Mapping[str, Any]
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the value of every parameter by name; `TypeError` as a plain call would."""
+        names = kwargs.keys()
+        if not args and names >= self.required and names <= self.annotations.keys():
+            return {n: kwargs[n] if n in kwargs else self.defaults[n] for n in self.annotations}
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        bound.apply_defaults()
+        return bound.arguments
+
+
+def inputs_of(
+    function: Callable[..., Any], signature: Signature, hints: Mapping[str, Any], *, method: bool
+) -> Inputs:
+    """Return the parameters of a decorated function, the first left out for a method."""
+    parameters = list(signature.parameters.values())[1 if method else 0 :]
+    for parameter in parameters:
+        if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            raise DeclarationError(
+                f"{function.__qualname__} takes {parameter}, so its inputs have no names.\n"
+                "  Name each parameter, or take one list or dict."
+            )
+    return Inputs(
+        name=function.__qualname__,
+        signature=signature.replace(parameters=parameters),
+        annotations={p.name: hints.get(p.name, Any) for p in parameters},
+        required=frozenset(p.name for p in parameters if p.default is Parameter.empty),
+        defaults={p.name: p.default for p in parameters if p.default is not Parameter.empty},
+    )
+
+
+def is_method(function: Callable[..., Any], signature: Signature) -> bool:
+    """Say whether a function that is being decorated stands in a class body."""
+    outer, _, _ = function.__qualname__.rpartition(".")
+    first = next(iter(signature.parameters), None)
+    return bool(outer) and not outer.endswith("<locals>") and first in ("self", "cls")
+
+
+class Span:
+    """A trace record in the making."""
+
+    def __init__(
+        self, kind: Kind, function: str, values: Mapping[str, Any], inputs: Inputs
+    ) -> None:
+        inside = current()
+        self.branch = inside.branch.here()
+        self.number = next_number()
+        self.id = record_id(self.number)
+        self.inside = Inside(
+            inside.root, self.branch, self.id, inside.ledger, inside.client, inside.model
+        )
+        self.secrets: Secrets = secrets()
+        self.details: dict[str, Any] = {}
+        self._kind: Kind = kind
+        self._function = function
+        self._parent = inside.parent
+        self._start = datetime.now(UTC)
+        self._clock = time.perf_counter()
+        self._inputs = {
+            name: snapshot(value, inputs.annotations.get(name, Any), self.secrets)
+            for name, value in values.items()
+        }
+
+    def succeed(self, value: Any, annotation: Any, run: Run | None = None) -> None:
+        self._keep("ok", snapshot(value, annotation, self.secrets), None, run)
+
+    def fail(self, error: BaseException, run: Run | None = None) -> None:
+        text = self.secrets.scrub(f"{type(error).__name__}: {error}")
+        self._keep(self._ending(error), None, text, run)
+
+    def _ending(self, error: BaseException) -> Ending:
+        if isinstance(error, asyncio.CancelledError):
+            ledger = self.inside.ledger
+            late = ledger is not None and any(each.expired for each in ledger.chain())
+            return "over_budget" if late else "cancelled"
+        for kind, ending in _ENDINGS.items():
+            if isinstance(error, kind):
+                return ending
+        return "error"
+
+    def _keep(self, outcome: Ending, output: Any, error: str | None, run: Run | None) -> None:
+        calls = tuple(run.attempts) if run else ()
+        if self.secrets:
+            calls = tuple(
+                replace(c, violations=tuple(map(self.secrets.scrub, c.violations))) for c in calls
+            )
+        record = TraceRecord(
+            id=self.id,
+            parent=self._parent,
+            kind=self._kind,
+            function=self._function,
+            start=self._start,
+            duration_ms=(time.perf_counter() - self._clock) * 1000,
+            outcome=outcome,
+            inputs=self._inputs,
+            output=output,
+            error=error,
+            place=run.place if run else None,
+            order=(*self.branch.order, self.number),
+            calls=calls,
+            **self.details,
+        )
+        keep(record, self.inside.root)
+
+
+_ENDINGS: dict[type[BaseException], Ending] = {
+    ContractViolated: "rejected",
+    PostconditionFailed: "rejected",
+    Refused: "refused",
+    CutOff: "cut",
+    BudgetExceeded: "over_budget",
+    InputError: "input_error",
+}
+
+
+@asynccontextmanager
+async def inside_of(span: Span, budget: Budget | None, name: str) -> Any:
+    """Let the span, and its budget if it has one, surround the body; gives the ledger."""
+    inside = span.inside
+    if budget is None:
+        token = enter(inside)
+        try:
+            yield inside.ledger
+        finally:
+            leave(token)
+        return
+    ledger = Ledger(budget, name, inside.ledger, armed=inside.root.clock.runs)
+    span.inside = replace(inside, ledger=ledger)
+    token = enter(span.inside)
+    try:
+        async with ledger.bounded():
+            yield ledger
+    finally:
+        leave(token)
+
+
+def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine for a synchronous caller, on the background loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise NotAwaited(
+            f"{name}.run() was called inside a running event loop, which it would block.\n"
+            f"  Write `await {name}(...)` there."
+        )
+    inside = continued()
+
+    async def on_the_loop() -> T:
+        enter(replace(inside, branch=inside.branch.continued()))
+        return await start()
+
+    future = asyncio.run_coroutine_threadsafe(on_the_loop(), _background_loop())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _background_loop() -> asyncio.AbstractEventLoop:
+    with process.lock:
+        if process.loop is None or process.loop.is_closed():
+            process.loop = asyncio.new_event_loop()
+            threading.Thread(target=process.loop.run_forever, name="stratum", daemon=True).start()
+        return process.loop

@@ -1,0 +1,113 @@
+"""Plain functions as traced steps."""
+
+import inspect
+import typing
+from collections.abc import Callable, Coroutine
+from copy import copy
+from functools import partial, update_wrapper
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
+
+from stratum.budget import Budget
+from stratum.steps import Call, Inputs, Span, inside_of, run_now
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="_Traced")
+
+
+class _Traced:
+    """A function of the user's, with what its records need."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._bound: tuple[Any, ...] = ()
+        self._inputs, self._returns = _inputs_of(function)
+        update_wrapper(self, function)
+
+    def __get__(self, instance: object, owner: type | None = None) -> typing.Self:
+        if instance is None:
+            return self
+        bound = copy(self)
+        bound._bound = (instance,)
+        return bound
+
+    def _seen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name as a record shows them, without `self`."""
+        try:
+            bound = self._inputs.signature.bind(*args, **kwargs).arguments
+        except TypeError:  # the call itself raises it, with Python's own words
+            return {}
+        return {name: value for name, value in bound.items() if name not in ("self", "cls")}
+
+
+class TracedCoroutine(_Traced, Generic[P, R]):
+    """A coroutine function whose calls are traced, and may have a budget."""
+
+    def __init__(
+        self,
+        function: Callable[P, Coroutine[Any, Any, R]],
+        *,
+        kind: Literal["compute", "flow"],
+        budget: Budget | None = None,
+    ) -> None:
+        super().__init__(function)
+        self.kind: Literal["compute", "flow"] = kind
+        self.budget = budget
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        return Call(self._inputs.name, partial(self._perform, (*self._bound, *args), kwargs))
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run and wait; raises `NotAwaited` inside a running event loop."""
+        start = partial(self._perform, (*self._bound, *args), kwargs)
+        return run_now(self._function.__name__, start)
+
+    def __repr__(self) -> str:
+        return f"<@{self.kind} {self._inputs.name}>"
+
+    async def _perform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        name = self._inputs.name
+        span = Span(self.kind, name, self._seen(args, kwargs), self._inputs)
+        try:
+            async with inside_of(span, self.budget, f"{self.kind} {name}"):
+                value: R = await self._function(*args, **kwargs)
+        except BaseException as error:
+            span.fail(error)
+            raise
+        span.succeed(value, self._returns)
+        return value
+
+
+class TracedFunction(_Traced, Generic[P, R]):
+    """A synchronous function whose calls are traced."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._perform((*self._bound, *args), kwargs)
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same as calling it, so that `.run` survives the swap from `@infer`."""
+        return self._perform((*self._bound, *args), kwargs)
+
+    def __repr__(self) -> str:
+        return f"<@compute {self._inputs.name}>"
+
+    def _perform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        span = Span("compute", self._inputs.name, self._seen(args, kwargs), self._inputs)
+        try:
+            value: R = self._function(*args, **kwargs)
+        except BaseException as error:
+            span.fail(error)
+            raise
+        span.succeed(value, self._returns)
+        return value
+
+
+def _inputs_of(function: Callable[..., Any]) -> tuple[Inputs, Any]:
+    signature = inspect.signature(function)
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception:  # a name that only a type checker knows; a plain function needs no types
+        hints = {}
+    annotations = {name: hints.get(name, Any) for name in signature.parameters}
+    inputs = Inputs(function.__qualname__, signature, annotations, frozenset(), {})
+    return inputs, hints.get("return", Any)
