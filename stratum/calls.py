@@ -93,16 +93,21 @@ class Request:
     cache: CacheScope = "none"
 
     @property
-    def instructions(self) -> dict[str, Any]:
+    def instructions(self) -> Any:
         """What of the function's wording and settings a recording refers to."""
-        return {
-            "intent": self.site.intent,
-            "context": self.site.context,
-            "conditions": list(self.site.conditions),
-            "model": self.model,
-            "params": keyed(self.params),
-            "wire": self.wire,
-        }
+        return instructions(self.site, self.model, self.params, self.wire)
+
+
+def instructions(site: Site, model: str | None, params: Mapping[str, Any], wire: Wire) -> Any:
+    """Return a function's wording and settings as a recording holds them."""
+    return {
+        "intent": site.intent,
+        "context": site.context,
+        "conditions": list(site.conditions),
+        "model": model,
+        "params": keyed(params),
+        "wire": wire,
+    }
 
 
 def keyed(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,14 @@
 import ast
 import inspect
 import json
-import linecache
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from operator import attrgetter, itemgetter
-from types import CodeType, FunctionType
+from functools import partial
 from typing import Any, Literal
 
 from stratum.errors import ConditionError, DeclarationError
 from stratum.hashing import jsonable
+from stratum.lambdas import SILENCES, Path, Silence, lambda_of, paths_in, silences_in
 from stratum.text import escape, truncate
 
 Kind = Literal["ensure", "given"]
@@ -32,27 +29,18 @@ _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", 
 
 
 @dataclass(frozen=True)
-class Path:
-    """A value that a condition reads, such as `r.items[0].x`.
-
-    `parameter` is the input's name, or `""` for the result; `steps` are the attributes, keys and
-    indices below it, as `opacity.hides` takes them.
-    """
-
-    text: str
-    parameter: str
-    steps: tuple[str, ...]
-    getters: tuple[Callable[[Any], Any], ...] = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
 class Condition:
-    """A declared condition: its text, the inputs it takes by name, the values it reads."""
+    """A declared condition: its text, the inputs it takes by name, the values it reads.
+
+    `silences` are those of None and `""` by which it says that it holds: of a lambda only
+    what its source spells out, for there a forgotten comparison gives the others.
+    """
 
     source: str
     predicate: Callable[..., object]
     parameters: tuple[str, ...]
     paths: tuple[Path, ...]
+    silences: tuple[Silence, ...]
     call: Callable[[Any, Mapping[str, Any]], object] = field(repr=False, compare=False)
 
 
@@ -102,9 +90,9 @@ def violations(
             verdict = str(error) or False
         except Exception as error:
             raise _raised(f"{function}: {kind} {condition.source}", error) from error
-        if verdict is True or verdict is None:
+        if verdict is True:
             continue
-        complaint = _complaint(verdict, f"{function}: {kind} {condition.source}")
+        complaint = _complaint(verdict, condition, f"{function}: {kind} {condition.source}")
         if complaint is not None:
             detail = complaint or _actual(condition.paths, {**values, "": result}, hides)
             broken.append(escape(f"{kind}: {condition.source}{detail}"))
@@ -141,13 +129,14 @@ def _condition(slot: _Slot, one: object) -> Condition:
     message, given = one if isinstance(one, tuple) and _is_pair(one) else ("", one)
     predicate = _predicate(slot, given)
     subject, inputs = _taken(slot, predicate)
-    found = _lambda_of(_innermost(predicate))
+    found = lambda_of(_innermost(predicate))
     roots = {subject: ""} | {name: name for name in inputs}
     return Condition(
         source=message or (ast.unparse(found.body) if found else _name(slot, predicate)),
         predicate=predicate,
         parameters=inputs,
-        paths=_paths(found.body, roots) if found else (),
+        paths=paths_in(found.body, roots) if found else (),
+        silences=silences_in(found.body) if found else SILENCES,
         call=_caller(slot.kind, predicate, inputs),
     )
 
@@ -266,157 +255,27 @@ def _caller(
     return lambda result, values: predicate(result, **{name: values[name] for name in inputs})
 
 
-def _lambda_of(function: Callable[..., object]) -> ast.Lambda | None:
-    """Return the syntax of a lambda, found by the columns that its code remembers."""
-    if not isinstance(function, FunctionType) or function.__name__ != "<lambda>":
-        return None
-    code = function.__code__
-    hull = _hull(code)
-    if hull is None:
-        return None
-    linecache.checkcache(code.co_filename)
-    text = "".join(linecache.getlines(code.co_filename, function.__globals__))
-    fitting = [node for node in _lambdas(text) if _fits(node, code, hull)]
-    return max(fitting, key=lambda node: _span(node.body)[0], default=None)
-
-
-_Place = tuple[int, int]  # line, column in UTF-8 bytes: what code and syntax trees both count
-
-
-def _hull(code: CodeType) -> tuple[_Place, _Place] | None:
-    """Return where the code begins and ends; without columns, as under `-X no_debug_ranges`, None.
-
-    Instructions that stand for no text have an empty range.
-    """
-    spans = [
-        ((line, column), (end_line, end_column))
-        for line, end_line, column, end_column in code.co_positions()
-        if line is not None and end_line is not None
-        if column is not None and end_column is not None
-        if (line, column) != (end_line, end_column)
-    ]
-    if not spans:
-        return None
-    return min(start for start, _ in spans), max(end for _, end in spans)
-
-
-def _span(node: ast.expr) -> tuple[_Place, _Place]:
-    end = (node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
-    return (node.lineno, node.col_offset), end
-
-
-def _fits(node: ast.Lambda, code: CodeType, hull: tuple[_Place, _Place]) -> bool:
-    if node.lineno != code.co_firstlineno:
-        return False
-    start, end = _span(node.body)
-    names = _parameter_names(node)
-    return start <= hull[0] and hull[1] <= end and names == code.co_varnames[: len(names)]
-
-
-def _parameter_names(node: ast.Lambda) -> tuple[str, ...]:
-    declared = node.args
-    named = [*declared.posonlyargs, *declared.args, *declared.kwonlyargs]
-    starred = [one for one in (declared.vararg, declared.kwarg) if one is not None]
-    return tuple(one.arg for one in (*named, *starred))
-
-
-@lru_cache(maxsize=8)
-def _lambdas(text: str) -> tuple[ast.Lambda, ...]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python has shown them when it compiled the file
-            tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return ()
-    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
-
-
-def _paths(body: ast.expr, roots: Mapping[str, str]) -> tuple[Path, ...]:
-    found = (_path(node, roots) for node in _reads(body, frozenset(roots)))
-    return tuple({path.text: path for path in found}.values())
-
-
-def _reads(node: ast.AST, names: frozenset[str]) -> Iterator[ast.expr]:
-    """Yield the longest plain paths from one of the names, in reading order."""
-    if isinstance(node, ast.expr) and _root(node) in names:
-        yield node
-        return
-    for part, visible in _parts(node, names):
-        yield from _reads(part, visible)
-
-
-def _root(node: ast.expr) -> str | None:
-    match node:
-        case ast.Name(id=name):
-            return name
-        case ast.Attribute(value=owner):
-            return _root(owner)
-        case ast.Subscript(value=owner, slice=key) if _constant(key) is not None:
-            return _root(owner)
-    return None
-
-
-def _constant(key: ast.expr) -> int | str | None:
-    match key:
-        case ast.Constant(value=int() | str() as value):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as value)):
-            return -value
-    return None
-
-
-def _parts(node: ast.AST, names: frozenset[str]) -> Iterator[tuple[ast.AST, frozenset[str]]]:
-    """Yield what a node is made of, each part with the names that are not shadowed there."""
-    match node:
-        case ast.Call(func=ast.Attribute(value=owner), args=args, keywords=keywords):
-            yield from ((part, names) for part in (owner, *args, *keywords))
-        case ast.Lambda(args=declared, body=body):
-            yield declared, names
-            yield body, names - set(_parameter_names(node))
-        case (
-            ast.ListComp(generators=loops)
-            | ast.SetComp(generators=loops)
-            | ast.DictComp(generators=loops)
-            | ast.GeneratorExp(generators=loops)
-        ):
-            yield loops[0].iter, names
-            targets = {part.id for part in _targets(loops)}
-            yield from ((part, names - targets) for part in ast.iter_child_nodes(node))
-        case _:
-            yield from ((part, names) for part in ast.iter_child_nodes(node))
-
-
-def _targets(loops: list[ast.comprehension]) -> Iterator[ast.Name]:
-    for loop in loops:
-        yield from (part for part in ast.walk(loop.target) if isinstance(part, ast.Name))
-
-
-def _path(node: ast.expr, roots: Mapping[str, str]) -> Path:
-    steps = tuple(_steps(node))
-    getters = tuple(getter for _, getter in steps)
-    root = roots[_root(node) or ""]
-    return Path(ast.unparse(node), root, tuple(name for name, _ in steps), getters)
-
-
-def _steps(node: ast.expr) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    match node:
-        case ast.Attribute(value=owner, attr=name):
-            yield from _steps(owner)
-            yield name, attrgetter(name)
-        case ast.Subscript(value=owner, slice=key):
-            yield from _steps(owner)
-            yield str(_constant(key)), itemgetter(_constant(key))
-
-
-def _complaint(verdict: object, where: str) -> str | None:
+def _complaint(verdict: object, condition: Condition, where: str) -> str | None:
     """Return None when the condition holds, else what it says about it, which may be nothing."""
     if verdict is False:
         return ""
+    if verdict is None or (isinstance(verdict, str) and not verdict):
+        if verdict not in condition.silences:
+            raise _unspelt(where, verdict)
+        return None
     if isinstance(verdict, str):
-        return _said(verdict) if verdict else None
+        return _said(verdict)
     if type(verdict).__name__ in ("bool", "bool_"):  # numpy's
         return None if verdict else ""
     raise _no_verdict(where, verdict)
+
+
+def _unspelt(where: str, silence: str | None) -> ConditionError:
+    gave = "None" if silence is None else "an empty text"
+    return ConditionError(
+        f"{escape(where)} gave {gave}, which the lambda does not spell out.\n"
+        "  Wrap the expression in bool(...); pass a function that returns None or a text as it is."
+    )
 
 
 def _said(text: str) -> str:

@@ -12,7 +12,9 @@ R = TypeVar("R")
 
 
 @overload
-def compute(function: Callable[P, Coroutine[Any, Any, R]]) -> TracedCoroutine[P, R]: ...
+def compute(  # type: ignore[overload-overlap]
+    function: Callable[P, Coroutine[Any, Any, R]],
+) -> TracedCoroutine[P, R]: ...
 @overload
 def compute(function: Callable[P, R]) -> TracedFunction[P, R]: ...
 def compute(function: Callable[..., Any]) -> Any:

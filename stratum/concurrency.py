@@ -109,8 +109,8 @@ async def _all(coroutines: list[Coroutine[Any, Any, Any]]) -> tuple[Any, ...]:
 
 
 def _one_or_all(errors: BaseExceptionGroup[BaseException], steps: int) -> BaseException:
-    """Return a single error as itself, several as a group whose text lists them."""
-    if len(errors.exceptions) == 1:
+    """Return one error, however often it came, as itself; several as a group that lists them."""
+    if len({(type(error), str(error)) for error in errors.exceptions}) == 1:
         return errors.exceptions[0]
     said = "\n".join(f"  - {type(e).__name__}: {e}" for e in errors.exceptions)
     text = f"{len(errors.exceptions)} of {steps} steps failed:\n{said}"

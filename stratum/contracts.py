@@ -9,14 +9,14 @@ from functools import cached_property, partial
 from math import isfinite
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from stratum.annotations import check_annotation, type_name, unusable
 from stratum.declaring import contract
 from stratum.hashing import jsonable
 from stratum.neutral import neutral_schema, settled
-from stratum.opacity import hides, repeats
+from stratum.opacity import has_opaque, hides, repeats
 from stratum.problems import Path, not_finite, not_json, problems
 from stratum.schemas import (
     Schema,
@@ -134,7 +134,7 @@ class Contract:
 
     def _problems(self, data: Any, error: ValidationError) -> tuple[str, ...]:
         if isinstance(data, str) and not self.wrapped:
-            return (not_json(data),)
+            return (not_json(data, hidden=has_opaque(self.annotation)),)
         return problems(
             error,
             data,
@@ -153,11 +153,13 @@ def _check_finite(value: Any) -> None:
         raise Unreadable(found)
 
 
-def _endless(value: Any, path: Path) -> list[tuple[Path, object]]:
+def _endless(value: Any, path: Path) -> list[tuple[Path, float | Decimal]]:
     if isinstance(value, float):
         return [] if isfinite(value) else [(path, value)]
     if isinstance(value, Decimal):
         return [] if value.is_finite() else [(path, value)]
+    if isinstance(value, RootModel):
+        return _endless(value.root, path)
     return [found for step, inner in _inner(value) for found in _endless(inner, (*path, step))]
 
 
@@ -167,8 +169,7 @@ def _inner(value: Any) -> list[tuple[str | int, Any]]:
     if isinstance(value, BaseModel):
         return [*value.__dict__.items(), *(value.model_extra or {}).items()]
     if isinstance(value, Mapping):
-        keys = [("key", key) for key in value if isinstance(key, (float, Decimal))]
-        return [*keys, *((str(key), inner) for key, inner in value.items())]
+        return [(str(key), inner) for key, inner in value.items()]
     if isinstance(value, (list, tuple, set, frozenset)):
         return list(enumerate(value))
     if is_dataclass(value):

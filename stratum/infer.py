@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from stratum.attempts import Question, begin
+from stratum.attempts import Ask, Question, begin
 from stratum.budget import Budget
 from stratum.calls import CacheScope, Settling, Site, Wire
 from stratum.checks import conditions
@@ -119,7 +119,7 @@ class Infer(Generic[P, R]):
             args = args[1:]
         return self._inputs.bind(args, kwargs)
 
-    def _ask(self, values: Mapping[str, Any]) -> Any:
+    def _ask(self, values: Mapping[str, Any]) -> Ask:
         model = model_for(current(), self.question.model, self.question.site.function)
         return begin(self.question, values, model=model, secrets=secrets())
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
@@ -86,14 +87,14 @@ def problems(
     return tuple(lines) if rest <= 0 else (*lines[:LIMIT], f"... and {rest:,} more")
 
 
-def not_finite(path: Path, number: object) -> str:
+def not_finite(path: Path, number: float | Decimal) -> str:
     """Say that a number is one that JSON cannot carry."""
-    return f"{_place(path)}: must be a finite number (got {number})"
+    return f"{_place(path)}: must be a finite number (got {_json(float(number))})"
 
 
-def not_json(text: str) -> str:
+def not_json(text: str, *, hidden: bool) -> str:
     """Say that an answer is text where an object is needed."""
-    return f"answer: is not JSON (got {_shown(text, hidden=False)})"
+    return f"answer: is not JSON (got {_shown(text, hidden=hidden)})"
 
 
 def _either(texts: Sequence[str]) -> str:

@@ -73,7 +73,9 @@ def _table(path: Path) -> dict[str, Any] | None:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
     table = document.get("tool", {}).get("stratum")
-    return table if table is None or isinstance(table, dict) else _refuse(path, "", table)
+    if table is None or isinstance(table, dict):
+        return table
+    raise ConfigurationError(f"{path}: [tool.stratum] should be a table, not {table!r}")
 
 
 def _settings(root: Path, table: dict[str, Any]) -> Settings:
@@ -107,14 +109,14 @@ def _read(path: Path, key: str, value: Any) -> Any:
             return value if value.tzinfo else value.replace(tzinfo=UTC)
         case "now", date():
             return datetime.combine(value, time(), UTC)
-    return _refuse(path, key, value)
+    raise _wrong(path, key, value)
 
 
 def _price(path: Path, model: str, price: Any) -> Price:
     match price:
         case {"input": int() | float() as i, "output": int() | float() as o} if min(i, o) >= 0:
             return Price(float(i), float(o))
-    return _refuse(path, f"prices.{model!r}", price)
+    raise _wrong(path, f"prices.{model!r}", price)
 
 
 _FORMS = {
@@ -128,6 +130,6 @@ _FORMS = {
 }
 
 
-def _refuse(path: Path, key: str, value: Any) -> Any:
+def _wrong(path: Path, key: str, value: Any) -> ConfigurationError:
     form = _FORMS.get(key, "{ input = dollars, output = dollars } per million tokens")
-    raise ConfigurationError(f"{path}: [tool.stratum] {key} = {value!r} should be {form}")
+    return ConfigurationError(f"{path}: [tool.stratum] {key} = {value!r} should be {form}")

@@ -22,7 +22,7 @@ class _Traced:
         self._function = function
         self._bound: tuple[Any, ...] = ()
         self._inputs, self._returns = _inputs_of(function)
-        update_wrapper(self, function)
+        update_wrapper(self, function)  # type: ignore[arg-type]
 
     def __get__(self, instance: object, owner: type | None = None) -> typing.Self:
         if instance is None:

@@ -251,6 +251,14 @@ def test_an_assertion_that_pytest_rewrote_fits_on_one_line() -> None:
         pytest.param(lambda r: True, id="true"),
         pytest.param(lambda r: None, id="none"),
         pytest.param(lambda r: "", id="empty-text"),
+        pytest.param(lambda r: None if r > 2 else "too low", id="none-in-a-branch"),
+        pytest.param(lambda r: "" if r > 2 else "too low", id="empty-text-in-a-branch"),
+        pytest.param(lambda r: "; ".join(str(n) for n in [r] if n > 5), id="joined-text"),
+        pytest.param(lambda r: f"{'low' if r < 3 else ''}", id="formatted-text"),
+        pytest.param(lambda r: r < 3 or None, id="none-at-last"),
+        pytest.param(lambda r: r > 2 and None, id="none-after-and"),
+        pytest.param(saying(""), id="empty-text-of-a-function"),
+        pytest.param(("message", asserting), id="none-of-a-function"),
         pytest.param(lambda r: bool_(True), id="numpy-like"),
         pytest.param(lambda r: r >= 3, id="comparison"),
         pytest.param(lambda *results: len(results) == 1, id="star"),
@@ -384,6 +392,39 @@ def test_a_condition_that_gives_no_verdict_is_an_error(
         broken(condition, 3)
     assert str(caught.value).startswith("classify: ensure ")
     assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        pytest.param(lambda r: re.match("x", r.label), "None", id="match"),
+        pytest.param(lambda r: r.note, "None", id="attribute"),
+        pytest.param(lambda r: r.note and r.low == "None", "None", id="and"),
+        pytest.param(lambda r: r.low == 0 or r.note, "None", id="or"),
+        pytest.param(lambda r: r.note if r.low else r.low > 1, "None", id="branch"),
+        pytest.param(lambda r: asserting(r.low), "None", id="call"),
+        pytest.param(("a note", lambda r: r.note), "None", id="message"),
+        pytest.param(partial(lambda r, of: getattr(r, of), of="note"), "None", id="partial"),
+        pytest.param(lambda r: r.label[4:] and r.low > 1, "an empty text", id="empty-text"),
+        pytest.param(lambda r: r.label[4:] and "spam", "an empty text", id="other-text"),
+        pytest.param(lambda r: r.note or r.label.strip("spam"), "an empty text", id="or-text"),
+        pytest.param(lambda r: None if r.low > 3 else r.label[4:], "an empty text", id="not-none"),
+    ],
+)
+def test_a_lambda_passes_by_none_or_an_empty_text_only_when_it_spells_it_out(
+    condition: Any, said: str
+) -> None:
+    with pytest.raises(ConditionError) as caught:
+        broken(condition, Answer())
+    assert str(caught.value).startswith("classify: ensure ")
+    assert f" gave {said}, which the lambda does not spell out." in str(caught.value)
+    assert "Wrap the expression in bool(...)" in str(caught.value)
+
+
+def test_without_its_source_a_lambda_may_give_none(tmp_path: Path) -> None:
+    found = runpy.run_path(written(tmp_path, "\nfound = lambda r: r"))["found"]
+    (tmp_path / "written.py").unlink()
+    assert broken(found, None) == ()
 
 
 def test_what_a_condition_raised_is_the_cause() -> None:

@@ -194,7 +194,7 @@ CONTRACTS: dict[str, Any] = {
     "decimal-digits": Annotated[Decimal, Field(max_digits=5)],
     "literal": Literal["a", "b"],
     "single-literal": Literal["a"],
-    "mixed-literal": Literal["a", 1, None, True],
+    "mixed-literal": Literal["a", 1, True],
     "optional": int | None,
     "union": int | str | list[bool],
     "list": list[str],

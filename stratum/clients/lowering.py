@@ -1,7 +1,8 @@
 """Put a neutral schema into the form that OpenAI's strict structured outputs take.
 
 The subset and its limits are those of "Supported schemas" on
-https://platform.openai.com/docs/guides/structured-outputs (as of 2026): every object closed
+https://platform.openai.com/docs/guides/structured-outputs, as profiled in February 2026 by
+https://jsonschemaprofiles.unitvectorylabs.com/schemas/openai: every object closed
 and all its fields required, a root that is an object and no union; `pattern`, `format`,
 number bounds, `multipleOf`, `minItems`, `maxItems`, `anyOf`, `enum`, `const` and recursive
 `$ref` are taken; at most 5,000 properties, 10 levels of objects, 1,000 enum members, 120,000

@@ -1,9 +1,9 @@
 """Say why a call is not as it was recorded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from stratum.calls import Request
 from stratum.hashing import digest, short
@@ -15,6 +15,8 @@ from stratum.text import diff_lines, escape, truncate
 Kind = Literal[
     "contract", "prompt", "condition", "model", "params", "flow", "missing", "orphaned", "corrupt"
 ]
+
+Instructions: TypeAlias = Mapping[str, Any]
 
 WIDEST = 200  # characters of a line in a report
 
@@ -51,33 +53,61 @@ class Drift:
 
 def explain(request: Request, recordings: Recordings, root: Root) -> tuple[Drift, ...]:
     """Return the causes for which a request met no recording; at least one."""
-    report = _Report(request, source_of(request.site, recordings.root))
+    site = request.site
+    report = DriftReport(site.function, source_of(site, recordings.root), site.line)
     file = _file_of(request, recordings)
     if file is None:
         return (report.drift("missing", "nothing is recorded of this function"),)
     home = recordings.home_of(request.site)
     same_key = [s for s in recordings.of_key(request.key, home) if s.outcome != "unsent"]
     if same_key:
-        return (_elsewhere(report, same_key, root),)
+        return (_elsewhere(report, request, same_key, root),)
     sample = _nearest(request, file)
     if sample is None:
-        return tuple(_other_inputs(report, file))
-    return tuple(_changes(report, file, sample)) or (
+        return tuple(_other_inputs(report, request, file))
+    return tuple(_changes(report, request, file, sample)) or (
         report.drift("missing", "this attempt is not recorded"),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Report:
-    """Makes drifts of one request."""
+class DriftReport:
+    """Makes the drifts of one function."""
 
-    request: Request
+    function: str
     file: str
+    line: int
 
-    def drift(self, kind: Kind, title: str, lines: list[str] | tuple[str, ...] = ()) -> Drift:
-        site = self.request.site
+    def drift(self, kind: Kind, title: str, lines: Sequence[str] = ()) -> Drift:
         shown = tuple(truncate(escape(line), WIDEST) for line in lines)
-        return Drift(kind, site.function, self.file, site.line, title, shown)
+        return Drift(kind, self.function, self.file, self.line, title, shown)
+
+    def contract(self, before: Any, now: Any) -> Drift:
+        return self.drift("contract", "the answer's contract changed", difference(before, now))
+
+    def wording(self, before: Instructions, now: Instructions) -> Iterator[Drift]:
+        """Yield what changed in the text that tells the model what to do."""
+        for name in ("intent", "context"):
+            if before.get(name) != now.get(name):
+                lines = diff_lines(before.get(name) or "", now.get(name) or "")
+                yield self.drift("prompt", f"its {name} changed", lines)
+
+    def settings(self, before: Instructions, now: Instructions) -> Iterator[Drift]:
+        """Yield what changed in the model and its parameters."""
+        if before.get("model") != now.get("model"):
+            models = [f"- {before.get('model')}", f"+ {now.get('model')}"]
+            yield self.drift("model", "the model changed", models)
+        old = {**(before.get("params") or {}), "wire": before.get("wire")}
+        new = {**(now.get("params") or {}), "wire": now.get("wire")}
+        changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+        if changed:
+            lines = [f"~ {name}: {_word(old, name)} -> {_word(new, name)}" for name in changed]
+            yield self.drift("params", "the parameters changed", lines)
+
+    def conditions(self, before: Instructions, now: Instructions) -> Iterator[Drift]:
+        if before.get("conditions") != now.get("conditions"):
+            lines = diff_lines(before.get("conditions") or [], now.get("conditions") or [])
+            yield self.drift("condition", "the conditions changed", lines)
 
 
 def _file_of(request: Request, recordings: Recordings) -> FunctionFile | None:
@@ -89,8 +119,8 @@ def _file_of(request: Request, recordings: Recordings) -> FunctionFile | None:
     return next((f for f in recordings.files.values() if f.function == name), None)
 
 
-def _elsewhere(report: _Report, samples: list[Sample], root: Root) -> Drift:
-    place = report.request.place
+def _elsewhere(report: DriftReport, request: Request, samples: list[Sample], root: Root) -> Drift:
+    place = request.place
     handed = all(id(sample) in root.handed for sample in samples)
     if handed and len(samples) == 1:
         title = "the same call is recorded once, and this test has used that answer already"
@@ -115,8 +145,7 @@ def _nearest(request: Request, file: FunctionFile) -> Sample | None:
     return min(same, key=distance, default=None)
 
 
-def _other_inputs(report: _Report, file: FunctionFile) -> Iterator[Drift]:
-    request = report.request
+def _other_inputs(report: DriftReport, request: Request, file: FunctionFile) -> Iterator[Drift]:
     lines = request.shown.lines()
     masked = _masked(lines)
     for sample in file.samples:
@@ -127,7 +156,7 @@ def _other_inputs(report: _Report, file: FunctionFile) -> Iterator[Drift]:
             return
     current = [s for s in file.samples if s.entry["contract"] == short(request.contract.hash)]
     if not current and file.samples:
-        yield from _changes(report, file, file.samples[0])
+        yield from _changes(report, request, file, file.samples[0])
         return
     yield report.drift("missing", "these inputs are not recorded")
 
@@ -136,68 +165,47 @@ def _masked(lines: list[Any]) -> list[str]:
     return [_DATE_LIKE.sub("<date>", str(line)) for line in lines]
 
 
-def _changes(report: _Report, file: FunctionFile, sample: Sample) -> Iterator[Drift]:
-    """Yield each thing that differs from what was recorded, the nearest to the model last."""
-    request = report.request
+def _changes(
+    report: DriftReport, request: Request, file: FunctionFile, sample: Sample
+) -> Iterator[Drift]:
+    """Yield each thing that differs from what was recorded."""
     before, now = file.instructions_of(sample), request.instructions
     if sample.entry["contract"] != short(request.contract.hash):
-        lines = difference(file.schema_of(sample) or {}, request.contract.schema)
-        yield report.drift("contract", "the answer's contract changed", lines)
-    for name in ("intent", "context"):
-        if before.get(name) != now[name]:
-            lines = diff_lines(before.get(name) or "", now[name] or "")
-            yield report.drift("prompt", f"its {name} changed", lines)
-    yield from _changed_settings(report, before, now)
-    if (
-        request.attempt == 0
-        and before.get("intent") == now["intent"]
-        and before.get("context") == now["context"]
-    ):
-        yield from _changed_text(report, sample)
+        yield report.contract(file.schema_of(sample) or {}, request.contract.schema)
+    wording = tuple(report.wording(before, now))
+    yield from wording
+    yield from report.settings(before, now)
+    if request.attempt == 0 and not wording:
+        yield from _changed_text(report, request, sample)
     if request.shown.turn is not None:
-        yield from _changed_conditions(report, sample, before, now)
+        yield from _changed_retry(report, request.shown.turn.violations, sample, before, now)
 
 
-def _changed_settings(
-    report: _Report, before: dict[str, Any], now: dict[str, Any]
-) -> Iterator[Drift]:
-    if before.get("model") != now["model"]:
-        yield report.drift(
-            "model", "the model changed", [f"- {before.get('model')}", f"+ {now['model']}"]
-        )
-    old = {**(before.get("params") or {}), "wire": before.get("wire")}
-    new = {**now["params"], "wire": now["wire"]}
-    changed = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    if changed:
-        lines = [f"~ {name}: {_word(old, name)} -> {_word(new, name)}" for name in changed]
-        yield report.drift("params", "the parameters changed", lines)
-
-
-def _word(params: dict[str, Any], name: str) -> str:
+def _word(params: Mapping[str, Any], name: str) -> str:
     return repr(params[name]) if params.get(name) is not None else "(not set)"
 
 
-def _changed_text(report: _Report, sample: Sample) -> Iterator[Drift]:
+def _changed_text(report: DriftReport, request: Request, sample: Sample) -> Iterator[Drift]:
     recorded = sample.entry.get("prompt")
     if not isinstance(recorded, list):
         return
-    recorded, now = [str(line) for line in recorded], report.request.shown.lines()
-    stored = report.request.shown.lines(store_opaque=True)
-    if recorded in (now, stored):
+    recorded, now = [str(line) for line in recorded], request.shown.lines()
+    if recorded in (now, request.shown.lines(store_opaque=True)):
         return
-    yield report.drift(
-        "prompt", "the same inputs are put into other words", diff_lines(recorded, now)
-    )
+    title = "the same inputs are put into other words"
+    yield report.drift("prompt", title, diff_lines(recorded, now))
 
 
-def _changed_conditions(
-    report: _Report, sample: Sample, before: dict[str, Any], now: dict[str, Any]
+def _changed_retry(
+    report: DriftReport,
+    violations: Sequence[str],
+    sample: Sample,
+    before: Instructions,
+    now: Instructions,
 ) -> Iterator[Drift]:
-    turn = report.request.shown.turn
     recorded = [str(line) for line in sample.entry.get("retry", ())]
-    if turn is not None and recorded != list(turn.violations):
-        lines = diff_lines(recorded, list(turn.violations))
-        yield report.drift("condition", "the retry tells the model something else", lines)
-    elif before.get("conditions") != now["conditions"]:
-        lines = diff_lines(before.get("conditions") or [], now["conditions"])
-        yield report.drift("condition", "the conditions changed", lines)
+    if recorded == list(violations):
+        yield from report.conditions(before, now)
+        return
+    title = "the retry tells the model something else"
+    yield report.drift("condition", title, diff_lines(recorded, list(violations)))

@@ -86,7 +86,7 @@ class Recordings:
     @property
     def files(self) -> dict[str, FunctionFile]:
         if self._files is None:
-            self._files = {home: _read(self.folder, home) for home in homes(self.folder)}
+            self._files = {home: read(self.folder, home) for home in homes(self.folder)}
             for file in self._files.values():
                 for sample in file.samples:
                     self._by_key.setdefault(sample.key, []).append(sample)
@@ -167,10 +167,6 @@ def prompt_of(request: Request, *, store_opaque: bool) -> dict[str, Any]:
     return {"prompt": request.shown.lines(store_opaque=store_opaque)}
 
 
-def same_call(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one["inputs"] == other["inputs"]
-
-
 def _as_data(file: FunctionFile) -> dict[str, Any]:
     file.samples.sort(key=_position)
     per_key: dict[str, int] = {}
@@ -213,7 +209,8 @@ def _call(sample: Sample, *, alone: bool) -> dict[str, Any]:
     return {**head, "places": places, **entry}
 
 
-def _read(folder: Path, home: str) -> FunctionFile:
+def read(folder: Path, home: str) -> FunctionFile:
+    """Read one golden file; raises `RecordingCorrupt` for what is none."""
     path = folder / PurePosixPath(home)
     data = read_json(path)
     try:
