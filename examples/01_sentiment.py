@@ -1,8 +1,8 @@
 """A typed LLM call, a plain step beside it, and a flow around both.
 
-    stratum local-model            # in another shell, or set the key of a real provider
-    python examples/01_sentiment.py
-    pytest examples/01_sentiment.py --stratum-replay
+stratum local-model            # in another shell, or set the key of a real provider
+python examples/01_sentiment.py
+pytest examples/01_sentiment.py --stratum-replay
 """
 
 from typing import Annotated, Literal

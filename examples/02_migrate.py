@@ -1,7 +1,7 @@
 """Swap an LLM call for plain code, once its answers follow a rule; no caller changes.
 
-    python examples/02_migrate.py
-    pytest examples/02_migrate.py --stratum-replay
+python examples/02_migrate.py
+pytest examples/02_migrate.py --stratum-replay
 """
 
 from collections.abc import Awaitable, Callable

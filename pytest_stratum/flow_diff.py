@@ -38,7 +38,8 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 def _steps(old: list[Any], new: list[Any], path: str) -> Iterator[str]:
     names_old, names_new = [_name(step) for step in old], [_name(step) for step in new]
     if names_old != names_new and Counter(names_old) == Counter(names_new):
-        yield f"~ {path or 'flow'}: steps reordered: {', '.join(names_old)} -> {', '.join(names_new)}"
+        order = f"{', '.join(names_old)} -> {', '.join(names_new)}"
+        yield f"~ {path or 'flow'}: steps reordered: {order}"
         return
     matcher = SequenceMatcher(None, names_old, names_new, autojunk=False)
     for tag, a, b, c, d in matcher.get_opcodes():

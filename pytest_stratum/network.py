@@ -2,42 +2,65 @@
 
 import ipaddress
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
 class Network:
-    """Closes `socket.connect` to everything but loopback addresses and local sockets."""
+    """Closes `socket.connect` to all but loopback addresses and local sockets, while told to.
+
+    Installed once; `closed` says from when to when.
+    """
 
     def __init__(self) -> None:
-        self._connect = socket.socket.connect
-        self._connect_ex = socket.socket.connect_ex
+        self._class = socket.socket
+        self._is_closed = False
+        self._installed = False
 
-    def block(self) -> None:
-        connect, connect_ex = self._connect, self._connect_ex
+    def install(self) -> None:
+        connect, connect_ex = self._class.connect, self._class.connect_ex
 
         def guarded(sock: socket.socket, address: Any) -> None:
-            _check(sock, address)
+            self._check(sock, address)
             connect(sock, address)
 
         def guarded_ex(sock: socket.socket, address: Any) -> int:
-            _check(sock, address)
+            self._check(sock, address)
             return connect_ex(sock, address)
 
-        socket.socket.connect = guarded  # type: ignore[method-assign,assignment]
-        socket.socket.connect_ex = guarded_ex  # type: ignore[method-assign,assignment]
+        self._class.connect = guarded  # type: ignore[method-assign,assignment]
+        self._class.connect_ex = guarded_ex  # type: ignore[method-assign,assignment]
+        self._installed = True
 
     def restore(self) -> None:
-        socket.socket.connect = self._connect  # type: ignore[method-assign]
-        socket.socket.connect_ex = self._connect_ex  # type: ignore[method-assign]
+        if self._installed:
+            del self._class.connect, self._class.connect_ex
+            self._installed = False
 
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        before, self._is_closed = self._is_closed, True
+        try:
+            yield
+        finally:
+            self._is_closed = before
 
-def _check(sock: socket.socket, address: Any) -> None:
-    if sock.family not in (socket.AF_INET, socket.AF_INET6) or _is_local(address[0]):
-        return
-    raise ConnectionRefusedError(
-        f"a connection to {address[0]}:{address[1]} was refused: stratum_block_network is on "
-        "and this run replays"
-    )
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        before, self._is_closed = self._is_closed, False
+        try:
+            yield
+        finally:
+            self._is_closed = before
+
+    def _check(self, sock: socket.socket, address: Any) -> None:
+        inet = sock.family in (socket.AF_INET, socket.AF_INET6)
+        if self._is_closed and inet and not _is_local(address[0]):
+            raise ConnectionRefusedError(
+                f"a connection to {address[0]}:{address[1]} was refused: stratum_block_network "
+                "is on and this run replays"
+            )
 
 
 def _is_local(host: str) -> bool:

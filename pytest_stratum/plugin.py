@@ -68,15 +68,18 @@ def _under_xdist(config: pytest.Config) -> bool:
     return bool(workers) or hasattr(config, "workerinput")
 
 
-def _marked(item: pytest.Item) -> str | None:
-    """Return the mode that a test's marker asks for, when the command line gives none."""
-    marker = item.get_closest_marker("stratum")
-    if marker is None or item.config.getoption("stratum_mode"):
+def _marked(node: Any) -> str | None:
+    """Return the mode that a marker asks for, when the command line gives none.
+
+    `node` is a test, or what a fixture's scope spans.
+    """
+    marker = node.get_closest_marker("stratum")
+    if marker is None or node.config.getoption("stratum_mode"):
         return None
     mode = marker.kwargs.get("mode")
     if marker.args or set(marker.kwargs) != {"mode"} or mode not in ("replay", "live"):
         raise pytest.UsageError(
-            f'{item.nodeid}: write @pytest.mark.stratum(mode="replay") or mode="live"'
+            f'{node.nodeid}: write @pytest.mark.stratum(mode="replay") or mode="live"'
         )
     return str(mode)
 
@@ -107,14 +110,26 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    session = collector.config.stash.get(SESSION, None)
+    if session is None:
+        return (yield)
+    with session.collection(collector.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(
     fixturedef: Any, request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    session = _session(request.config)
+    marked = _marked(request.node)
+    session = _session(request.config, needed=marked == "replay")
     if session is None:
         return (yield)
     item = getattr(request, "_pyfuncitem", None)
-    with session.fixture(fixturedef, item):
+    with session.fixture(fixturedef, item, marked):
         return (yield)
 
 
@@ -174,6 +189,18 @@ def pytest_runtest_makereport(
     if session is not None and report.when == "call":
         session.called(item, report)
     return report
+
+
+@pytest.hookimpl(specname="pytest_runtest_makereport")
+def pytest_show_the_users_lines(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Trim the traceback just before the report is made of it, unless `--full-trace` is on."""
+    session = item.config.stash.get(SESSION, None)
+    if session is None or call.excinfo is None or item.config.getoption("fulltrace"):
+        return
+    from pytest_stratum.frames import trim
+
+    trim(call.excinfo.value)
+    call.excinfo = pytest.ExceptionInfo.from_exception(call.excinfo.value)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

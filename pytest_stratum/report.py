@@ -1,7 +1,9 @@
 """What the run says at its end: drift by cause, counts, money."""
 
+import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pytest_stratum.flow_diff import flow_changes
@@ -36,9 +38,13 @@ class Report:
         self._changed: list[str] = []
         self._rootpath = rootpath
 
-    def missed(self, miss: Exception, nodeid: str) -> None:
-        if isinstance(miss, RecordingMissing):
-            for drift in miss.drifts:
+    def missed(self, error: BaseException, nodeid: str) -> None:
+        """Take up the drifts that an error, or a member of a group, is about."""
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                self.missed(each, nodeid)
+        if isinstance(error, RecordingMissing):
+            for drift in error.drifts:
                 if isinstance(drift, Drift):
                     self._add(drift, nodeid)
 
@@ -69,7 +75,7 @@ class Report:
             setattr(self.counts, each.name, total)
 
     def wrote(self, homes: list[str], settings: Settings) -> None:
-        folder = settings.recordings_folder.relative_to(settings.root).as_posix()
+        folder = shown(settings.recordings_folder, settings.root)
         self._changed = [f"{folder}/{home}" for home in homes]
 
     def as_data(self) -> dict[str, Any]:
@@ -150,13 +156,18 @@ def _lines(block: Block) -> list[str]:
     return [*lines, f"  accept: {accept_command(tests)}"]
 
 
+def shown(path: Path, root: Path) -> str:
+    """Return a path as it is seen from a folder, with `/`."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
 def accept_command(tests: list[str]) -> str:
     """Return the command that accepts a drift which these tests met."""
     if len(tests) == 1:
-        return f"pytest --stratum-record '{escape(tests[0])}'"
+        return f"pytest --stratum-record {quote(escape(tests[0]))}"
     files = list(dict.fromkeys(nodeid.partition("::")[0] for nodeid in tests))
-    chosen = " ".join(files) if len(files) <= SHOWN_TESTS else ""
-    return f"pytest --stratum-record {escape(chosen)}".rstrip()
+    chosen = files if len(files) <= SHOWN_TESTS else []
+    return " ".join(["pytest --stratum-record", *(quote(escape(file)) for file in chosen)])
 
 
 def _many(number: int, noun: str) -> str:

@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 
 from pytest_stratum.network import Network
-from pytest_stratum.report import Report
+from pytest_stratum.report import Report, shown
 from stratum.calls import Client
 from stratum.errors import ConfigurationError, NotAwaited
 from stratum.recording.client import RecordingClient
 from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
-from stratum.scope import FixedClock, Inside, Root, enter, live_client, process, rooted
+from stratum.scope import FixedClock, Root, current, enter, live_client, process, rooted
 from stratum.settings import Settings, load
 
 ROOTS = pytest.StashKey[list[Root]]()  # the roots of a test so far, in this try
@@ -52,7 +52,7 @@ class StratumSession:
         self.discarded: set[str] = set()
         self.ran = 0
         self._failed = False
-        self._network: Network | None = None
+        self._network = Network()
         self._fixtures: dict[Any, tuple[Root, Any]] = {}
         self._before = (process.settings, process.no_live_calls)
         self.settings = self._load(config)
@@ -84,24 +84,23 @@ class StratumSession:
             self._pending = Pending(self.settings, uuid4().hex, reuse=reuse).__enter__()
         if self.mode == "replay":
             process.no_live_calls = _OFF
-            if self.config.getini("stratum_block_network"):
-                self._network = Network()
-                self._network.block()
+        if self.config.getini("stratum_block_network"):
+            self._network.install()
 
     def stop(self) -> None:
         process.settings, process.no_live_calls = self._before
         process.secrets_from = None
         if self._pending is not None:
             self._pending.__exit__()
-        if self._network is not None:
-            self._network.restore()
+        self._network.restore()
 
     def header(self) -> str:
-        recordings = self.settings.recordings_folder.relative_to(self.settings.root).as_posix()
+        recordings = shown(self.settings.recordings_folder, self.settings.root)
         model = f", model {self.settings.model}" if self.settings.model else ""
         asked = environ.get("STRATUM_MODEL")
         if asked and self.records:
-            model = f", model {asked} (from STRATUM_MODEL, instead of {self.settings.model})"
+            instead = f", instead of {self.settings.model}" if self.settings.model else ""
+            model = f", model {asked} (from STRATUM_MODEL{instead})"
         source = "" if self.config.getoption("stratum_mode") else " (stratum_mode in the ini file)"
         return f"stratum: {self.mode}{source}, {recordings}/{model}"
 
@@ -122,15 +121,35 @@ class StratumSession:
         return RecordingClient(self.store)
 
     @contextmanager
-    def fixture(self, fixturedef: Any, item: Any) -> Iterator[None]:
+    def _rooted(self, root: Root, mode: str | None, nodeid: str) -> Iterator[None]:
+        """Let the body's calls be of a root, and take up what they did."""
+        before, process.no_live_calls = process.no_live_calls, _OFF if mode == "replay" else None
+        network = self._network.closed() if mode == "replay" else self._network.open()
+        try:
+            with rooted(root), network:
+                yield
+        finally:
+            process.no_live_calls = before
+            self._note(root, nodeid)
+
+    @contextmanager
+    def collection(self, nodeid: str) -> Iterator[None]:
+        """Let what a module calls when it is imported be a root, which counts at once."""
+        root = self._root(f"collection of {nodeid}", self.mode)
+        with self._rooted(root, self.mode, nodeid):
+            yield
+        self._commit(root)
+
+    @contextmanager
+    def fixture(self, fixturedef: Any, item: Any, marked: str | None) -> Iterator[None]:
         """Let a fixture's setup be a root, which the tests that use it commit."""
-        root = self._root(f"fixture {fixturedef.argname}", self.mode)
+        mode = marked or self.mode
+        root = self._root(f"fixture {fixturedef.argname}", mode)
         self._fixtures[fixturedef] = (root, item)
         if item is not None:
             item.stash.setdefault(ROOTS, []).append(root)
-        with rooted(root):
+        with self._rooted(root, mode, item.nodeid if item is not None else root.name):
             yield
-        self._note(root, item)
 
     def fixture_ended(self, fixturedef: Any) -> None:
         self._fixtures.pop(fixturedef, None)
@@ -138,7 +157,8 @@ class StratumSession:
     @contextmanager
     def phase(self, item: pytest.Item, when: str, marked: str | None) -> Iterator[None]:
         """Let one phase of a test be a root; misses that the test swallowed fail it here."""
-        root = self._root(f"{item.nodeid} ({when})", marked or self.mode)
+        mode = marked or self.mode
+        root = self._root(f"{item.nodeid} ({when})", mode)
         roots = item.stash.setdefault(ROOTS, [])
         if when == "setup":
             roots.clear()
@@ -147,19 +167,21 @@ class StratumSession:
             self.ran += 1
             item.stash[CALLED] = root
         try:
-            with rooted(root):
+            with self._rooted(root, mode, item.nodeid):
                 yield
-        except Exception as error:
-            self._note(root, item)
-            if isinstance(error, pytest.skip.Exception) and root.misses:
-                raise root.misses[0] from None
+        except pytest.skip.Exception:
+            _refuse_misses(roots)
             raise
-        self._note(root, item)
-        if root.misses:
-            raise root.misses[0]
-        if when == "call":
-            _refuse_forgotten(roots)
-        else:
+        except BaseException as error:
+            self.report.missed(error, item.nodeid)  # may be that of a fixture set up before
+            _forget_misses(roots)
+            raise
+        _refuse_misses(roots)
+        if when == "setup":
+            self._commit(root)
+            return
+        _refuse_forgotten(roots if when == "call" else [root])
+        if when == "teardown":
             self._commit(root)
 
     def claiming(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,7 +192,7 @@ class StratumSession:
             root = process.root
             if root is not None:
                 root.branch.claim()
-                enter(Inside(root, root.branch))
+                enter(current())
             return await function(*args, **kwargs)
 
         return claimed
@@ -200,9 +222,8 @@ class StratumSession:
         if self._store is not None:
             self._store.passed(root)
 
-    def _note(self, root: Root, item: Any) -> None:
+    def _note(self, root: Root, nodeid: str) -> None:
         """Take up what a root's calls did, for the report."""
-        nodeid = item.nodeid if item is not None else root.name
         for miss in root.misses:
             self.report.missed(miss, nodeid)
         for record in root.records:
@@ -240,6 +261,20 @@ class StratumSession:
 
 def _uses(item: pytest.Item, definition: Any, names: Any) -> bool:
     return definition.argname in names and item.nodeid.startswith(definition.baseid)
+
+
+def _refuse_misses(roots: list[Root]) -> None:
+    """Raise a miss that the test, or a fixture of it, did not let through."""
+    misses = _forget_misses(roots)
+    if misses:
+        raise misses[0] from None
+
+
+def _forget_misses(roots: list[Root]) -> list[Exception]:
+    misses = [miss for root in roots for miss in root.misses]
+    for root in roots:
+        root.misses.clear()
+    return misses
 
 
 def _refuse_forgotten(roots: list[Root]) -> None:

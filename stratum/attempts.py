@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stratum.calls import CacheScope, Reply, Request, Site, Wire, call_key
+from stratum.calls import CacheScope, Reply, Request, Site, Wire, call_key, keyed
 from stratum.checks import Condition, violations
 from stratum.contracts import Contract, Unreadable
 from stratum.errors import (
@@ -19,6 +19,7 @@ from stratum.errors import (
 from stratum.opacity import hides
 from stratum.prompts import Prompt, Template, inputs_digest
 from stratum.redact import Secrets
+from stratum.text import escape, truncate
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def begin(question: Question, values: Mapping[str, Any], *, model: str, secrets:
     Raises `PreconditionFailed` when a `given` condition does not hold and `InputError` when
     an input has no deterministic text; nothing is sent then.
     """
-    _check_given(question, values)
+    _check_given(question, values, secrets)
     prompt = question.template.compile(values)
     inputs = inputs_digest(question.site.function, values, secrets)
     request = _request(question, prompt, model, secrets, inputs, attempt=0)
@@ -75,7 +76,7 @@ def judge(ask: Ask, reply: Reply) -> "Ask | Settled":
     """Say what a reply means: the call has settled, or this is asked next."""
     name = ask.question.site.function
     if reply.outcome == "refused":
-        return Settled(error=Refused(f"{name}: the model declined to answer: {reply.data}"))
+        return Settled(error=Refused(f"{name}: the model declined to answer: {_said(ask, reply)}"))
     if reply.outcome == "cut":
         return Settled(error=_cut(ask))
     try:
@@ -112,6 +113,7 @@ def _request(
 ) -> Request:
     shown = prompt.redacted(secrets)
     prompt_hash = shown.hash
+    settings = secrets.redact_data(keyed(question.params))
     return Request(
         contract=question.contract,
         prompt=prompt,
@@ -119,16 +121,33 @@ def _request(
         model=model,
         params=question.params,
         wire=question.wire,
-        site=question.site,
+        settings=settings,
+        site=_shown_site(question.site, secrets),
         inputs=inputs,
         prompt_hash=prompt_hash,
-        key=call_key(question.contract.hash, prompt_hash, model, question.params, question.wire),
+        key=call_key(question.contract.hash, prompt_hash, model, settings, question.wire),
         attempt=attempt,
         cache=question.cache,
     )
 
 
-def _check_given(question: Question, values: Mapping[str, Any]) -> None:
+def _shown_site(site: Site, secrets: Secrets) -> Site:
+    """Return a site as it may be stored; itself when nothing is secret."""
+    if not secrets:
+        return site
+    return replace(
+        site,
+        intent=secrets.redact(site.intent),
+        context=site.context and secrets.redact(site.context),
+        conditions=tuple(map(secrets.redact, site.conditions)),
+    )
+
+
+def _said(ask: Ask, reply: Reply) -> str:
+    return truncate(escape(ask.secrets.scrub(str(reply.data))), 500)
+
+
+def _check_given(question: Question, values: Mapping[str, Any], secrets: Secrets) -> None:
     if not question.given:
         return
     name = question.site.function
@@ -138,6 +157,7 @@ def _check_given(question: Question, values: Mapping[str, Any]) -> None:
         function=name,
         values=values,
         hides=lambda parameter, path: hides(question.annotations[parameter], path),
+        redact=secrets.scrub,
     )
     if found:
         raise PreconditionFailed(name, found)
@@ -158,6 +178,7 @@ def _broken(ask: Ask, value: Any) -> tuple[str, ...]:
         values=ask.values,
         result=value,
         hides=hidden,
+        redact=ask.secrets.redact,
     )
 
 

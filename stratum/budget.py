@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Literal
@@ -35,6 +35,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("ms", "usd", "tokens"):
             _check_limit(name, getattr(self, name))
+        if isinstance(self.tokens, float):
+            raise ValueError(f"Budget(tokens=...) takes a whole number, not {self.tokens!r}")
         if self.on_unpriced not in ("error", "warn"):
             raise ValueError(f'on_unpriced is "error" or "warn", not {self.on_unpriced!r}')
 
@@ -85,19 +87,20 @@ class Estimate:
 
 
 class Reservation:
-    """Money and tokens set aside for one call; `output` is the tokens that it may write."""
+    """Money and tokens set aside for one call; `cap` is the output that fits, when not all does."""
 
-    def __init__(self, ledger: "Ledger", output: int, amount: Amount) -> None:
-        self.output = output
+    def __init__(self, ledger: "Ledger", cap: int | None, amount: Amount) -> None:
+        self.cap = cap
         self._ledger = ledger
         self._amount = amount
         self._open = True
 
     def settle(self, actual: Amount | None = None) -> None:
-        """Book what the call really used; None books the whole reservation. Later ones do nothing."""
-        if self._open:
-            self._open = False
-            self._ledger._settle(self._amount, self._amount if actual is None else actual)
+        """Book what the call really used; None books all of it. Later ones do nothing."""
+        with self._ledger._tree.lock:
+            was_open, self._open = self._open, False
+            if was_open:
+                self._ledger._settle(self._amount, self._amount if actual is None else actual)
 
 
 @dataclass(eq=False, slots=True)
@@ -136,6 +139,14 @@ class _Tree:
     arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Alarm:
+    """What cancels one body that a ledger bounds, on the loop of that body."""
+
+    timeout: asyncio.Timeout
+    loop: asyncio.AbstractEventLoop
+
+
 class Ledger:
     """The running account of one budget, inside those of its parents (SPEC 6).
 
@@ -159,8 +170,7 @@ class Ledger:
         self._ends = None if budget.ms is None else time.monotonic() + budget.ms / 1000
         self._paused_at: float | None = None
         self._pauses = 0
-        self._alarm: asyncio.Timeout | None = None
-        self._alarm_loop: asyncio.AbstractEventLoop | None = None
+        self._alarms: list[_Alarm] = []
 
     def chain(self) -> Iterator["Ledger"]:
         """Yield this ledger and its parents, innermost first."""
@@ -171,15 +181,18 @@ class Ledger:
 
     @property
     def needs_quote(self) -> bool:
-        return any(l.budget.usd is not None or l.budget.tokens is not None for l in self.chain())
+        return any(each.usd is not None or each.tokens is not None for each in self._budgets())
 
     @property
     def needs_price(self) -> bool:
-        return any(l.budget.usd is not None for l in self.chain())
+        return any(each.usd is not None for each in self._budgets())
 
     @property
     def tolerates_no_price(self) -> bool:
-        return all(l.budget.on_unpriced == "warn" for l in self.chain() if l.budget.usd is not None)
+        return all(e.on_unpriced == "warn" for e in self._budgets() if e.usd is not None)
+
+    def _budgets(self) -> Iterator[Budget]:
+        return (ledger.budget for ledger in self.chain())
 
     @property
     def spent(self) -> Amount:
@@ -209,7 +222,7 @@ class Ledger:
     async def _wait(self, waiter: _Waiter, future: "asyncio.Future[None]") -> None:
         try:
             await future
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or closed with its loop
             with self._tree.lock:
                 if waiter in self._tree.waiters:
                     self._tree.waiters.remove(waiter)
@@ -263,21 +276,43 @@ class Ledger:
         if self._ends is None:
             yield
             return
-        self._alarm_loop = loop = asyncio.get_running_loop()
         timer: list[asyncio.TimerHandle] = []
         try:
-            async with asyncio.timeout(None) as self._alarm:
+            async with self._alarmed():
                 if self._armed:
-                    self._arm(loop, timer)
+                    self._arm(asyncio.get_running_loop(), timer)
                 yield
+        finally:
+            for handle in timer:
+                handle.cancel()
+
+    @asynccontextmanager
+    async def joined(self) -> AsyncIterator[None]:
+        """Bound a body on another loop, too, by the time of this ledger and of its parents."""
+        async with AsyncExitStack() as stack:
+            for ledger in reversed(list(self.chain())):
+                if ledger._ends is not None:
+                    await stack.enter_async_context(ledger._alarmed())
+            yield
+
+    @asynccontextmanager
+    async def _alarmed(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(None) as timeout:
+                alarm = _Alarm(timeout, asyncio.get_running_loop())
+                self._alarms.append(alarm)
+                try:
+                    if self.expired:
+                        self._ring(alarm)
+                    yield
+                finally:
+                    self._alarms.remove(alarm)
+                if timeout.expired():  # the body swallowed its cancellation
+                    raise TimeoutError
         except TimeoutError:
             if not self.expired:
                 raise
             raise self.timeout() from None
-        finally:
-            for handle in timer:
-                handle.cancel()
-            self._alarm = None
 
     def _arm(self, loop: asyncio.AbstractEventLoop, timer: list[asyncio.TimerHandle]) -> None:
         left = self.seconds_left()
@@ -300,12 +335,13 @@ class Ledger:
     def expire(self) -> None:
         """Let the time of this ledger be up now."""
         self.expired = True
-        if self._alarm is not None and self._alarm_loop is not None:
-            self._alarm_loop.call_soon_threadsafe(self._ring)
+        for alarm in tuple(self._alarms):
+            with suppress(RuntimeError):  # its loop is closed: nothing runs there any more
+                alarm.loop.call_soon_threadsafe(self._ring, alarm)
 
-    def _ring(self) -> None:
-        if self._alarm is not None and self._alarm_loop is not None:
-            self._alarm.reschedule(self._alarm_loop.time())
+    def _ring(self, alarm: _Alarm) -> None:
+        if alarm in self._alarms and not alarm.timeout.expired():
+            alarm.timeout.reschedule(alarm.loop.time())
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -355,6 +391,8 @@ def _serve(tree: _Tree) -> None:
     """
     held: set[Ledger] = set()
     for waiter in list(tree.waiters):
+        if waiter.verdict is not None:  # decided meanwhile, by a settlement that this one caused
+            continue
         chain = list(waiter.ledger.chain())
         if chain[-1] in held:
             return
@@ -378,11 +416,14 @@ def _decide(waiter: _Waiter, chain: list[Ledger]) -> Reservation | BudgetExceede
         if output < estimate.least:
             return ledger._refusal(estimate)
     short = {ledger for ledger in chain if ledger._room(estimate) < output}
-    return short or _grant(waiter.ledger, chain, int(output), estimate.cost(int(output)))
+    if short:
+        return short
+    cap = int(output) if output < estimate.most else None
+    return _grant(waiter.ledger, chain, cap, estimate.cost(int(output)))
 
 
-def _grant(ledger: Ledger, chain: list[Ledger], output: int, amount: Amount) -> Reservation:
+def _grant(ledger: Ledger, chain: list[Ledger], cap: int | None, amount: Amount) -> Reservation:
     for each in chain:
         each._reserved += amount
         each._open += 1
-    return Reservation(ledger, output, amount)
+    return Reservation(ledger, cap, amount)

@@ -17,10 +17,13 @@ Wire = Literal["auto", "schema", "prompt"]
 # What of the parameters cannot shape the answer, and so is not part of the key.
 UNKEYED = frozenset(
     {
-        "api_base", "api_key", "api_version", "base_url", "client", "cooldown_time",
+        "api_base", "api_key", "api_version", "aws_access_key_id", "aws_profile_name",
+        "aws_region_name", "aws_role_name", "aws_secret_access_key", "aws_session_name",
+        "aws_session_token", "azure_ad_token", "base_url", "client", "cooldown_time",
         "custom_llm_provider", "default_headers", "extra_headers", "fallbacks", "headers",
         "max_retries", "metadata", "num_retries", "organization", "project", "request_timeout",
         "retry_strategy", "ssl_verify", "store", "stream_timeout", "timeout", "user",
+        "vertex_credentials", "vertex_location", "vertex_project",
     }
 )  # fmt: skip
 
@@ -71,9 +74,10 @@ class Site:
 class Request:
     """One attempt of a call, as it is asked.
 
-    `prompt` is what is sent; `shown` is the same with secrets replaced, and the only form
-    that is hashed or stored. `place` is None for calls that are answered from a cache.
-    `cap` is what a budget lowered max_tokens to.
+    `prompt` and `params` are what is sent; `shown` and `settings` are the same with secrets
+    replaced and what cannot shape the answer left out: the only form that is hashed or stored.
+    `place` is None for calls that are answered from a cache. `cap` is what a budget lowered
+    max_tokens to.
     """
 
     contract: Contract
@@ -91,11 +95,12 @@ class Request:
     ambiguous: bool = False
     cap: int | None = None
     cache: CacheScope = "none"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def instructions(self) -> Any:
         """What of the function's wording and settings a recording refers to."""
-        return instructions(self.site, self.model, self.params, self.wire)
+        return instructions(self.site, self.model, self.settings, self.wire)
 
 
 def instructions(site: Site, model: str | None, params: Mapping[str, Any], wire: Wire) -> Any:
@@ -132,12 +137,14 @@ class Usage:
 class Quote:
     """What a request may cost: its input tokens, and US dollars per million tokens.
 
-    A price of None is unknown, which is not the same as 0.
+    A price of None is unknown, which is not the same as 0. `free` says that nothing will be
+    sent, as for an answer that is remembered.
     """
 
     input_tokens: int | None = None
     input_price: float | None = None
     output_price: float | None = None
+    free: bool = False
 
     @property
     def priced(self) -> bool:
@@ -199,6 +206,13 @@ class Settling(Protocol):
     """A client that wants to know how a call ended."""
 
     def settled(self, requests: Sequence[Request], ok: bool) -> None: ...
+
+
+@runtime_checkable
+class Unsending(Protocol):
+    """A client that wants to know of a request that was cancelled before it was sent."""
+
+    def unfinished(self, request: Request) -> None: ...
 
 
 class Clock(Protocol):

@@ -15,6 +15,7 @@ from stratum.text import escape, truncate
 
 Kind = Literal["ensure", "given"]
 Hides = Callable[[str, tuple[str, ...]], bool]
+Redact = Callable[[str], str]
 
 _VALUE_LIMIT = 120  # characters of one actual value
 _TEXT_LIMIT = 300  # characters of a text that user code made
@@ -69,12 +70,14 @@ def violations(
     values: Mapping[str, Any],
     result: Any = None,
     hides: Hides,
+    redact: Redact = str,
 ) -> tuple[str, ...]:
     """Return one line of text for each condition that does not hold.
 
     `values` are the bound inputs. `hides(parameter, steps)` says whether the value there is
-    opaque, is inside an opaque one, or contains one; the result's parameter is `""`. A condition
-    that raises anything but `AssertionError`, or returns no verdict, is a `ConditionError`.
+    opaque, is inside an opaque one, or contains one; the result's parameter is `""`. `redact`
+    takes secrets out of what is shown, before it is cut to length. A condition that raises
+    anything but `AssertionError`, or returns no verdict, is a `ConditionError`.
 
     >>> short = conditions(lambda r: len(r) < 4, kind="ensure", function="name", parameters=())
     >>> violations(
@@ -89,12 +92,15 @@ def violations(
         except AssertionError as error:
             verdict = str(error) or False
         except Exception as error:
-            raise _raised(f"{function}: {kind} {condition.source}", error) from error
+            said = _said(redact(str(error)))
+            raise _raised(f"{function}: {kind} {condition.source}", error, said) from error
         if verdict is True:
             continue
+        if isinstance(verdict, str):
+            verdict = redact(verdict)
         complaint = _complaint(verdict, condition, f"{function}: {kind} {condition.source}")
         if complaint is not None:
-            detail = complaint or _actual(condition.paths, {**values, "": result}, hides)
+            detail = complaint or _actual(condition.paths, {**values, "": result}, hides, redact)
             broken.append(escape(f"{kind}: {condition.source}{detail}"))
     return tuple(broken)
 
@@ -295,23 +301,25 @@ def _no_verdict(where: str, verdict: object) -> ConditionError:
     )
 
 
-def _raised(where: str, error: Exception) -> ConditionError:
+def _raised(where: str, error: Exception, said: str) -> ConditionError:
     return ConditionError(
-        f"{escape(f'{where} raised {type(error).__name__}{_said(str(error))}')}.\n"
+        f"{escape(f'{where} raised {type(error).__name__}{said}')}.\n"
         "  Make it work for every value that it may get; to reject one, return False or a text."
     )
 
 
-def _actual(paths: tuple[Path, ...], values: Mapping[str, Any], hides: Hides) -> str:
+def _actual(
+    paths: tuple[Path, ...], values: Mapping[str, Any], hides: Hides, redact: Redact
+) -> str:
     shown = [
         text if len(paths) == 1 else f"{path.text} = {text}"
         for path in paths
-        if (text := _value_at(path, values[path.parameter], hides)) is not None
+        if (text := _value_at(path, values[path.parameter], hides, redact)) is not None
     ]
     return f" (actual: {', '.join(shown)})" if shown else ""
 
 
-def _value_at(path: Path, value: Any, hides: Hides) -> str | None:
+def _value_at(path: Path, value: Any, hides: Hides, redact: Redact) -> str | None:
     if hides(path.parameter, path.steps):
         return "<opaque>"
     try:
@@ -319,7 +327,7 @@ def _value_at(path: Path, value: Any, hides: Hides) -> str | None:
             value = get(value)
     except Exception:  # the condition did not get this far either, or guards against it
         return None
-    return truncate(_text_of(value), _VALUE_LIMIT)
+    return truncate(redact(_text_of(value)), _VALUE_LIMIT)
 
 
 def _text_of(value: Any) -> str:

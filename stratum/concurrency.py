@@ -1,9 +1,10 @@
 """Run steps together: `parallel`."""
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 from stratum.errors import DeclarationError
 from stratum.scope import Inside, current, enter, next_number
@@ -16,6 +17,8 @@ T3 = TypeVar("T3")
 T4 = TypeVar("T4")
 R = TypeVar("R")
 
+Start: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
 
 class Parallel(Call[R], Generic[R]):
     """Steps that will run together once this is awaited, or `.run()` is called."""
@@ -24,7 +27,7 @@ class Parallel(Call[R], Generic[R]):
 
     def run(self) -> R:
         """Run the steps and wait; raises `NotAwaited` inside a running event loop."""
-        return run_now("parallel", self.take)
+        return run_now("parallel", self.take())
 
 
 @overload
@@ -65,46 +68,42 @@ def parallel(*steps: Awaitable[Any], require: Literal["all"] = "all") -> Paralle
     """
     if require != "all":
         raise DeclarationError(f'parallel(require={require!r}); it takes "all"')
-    coroutines = [_coroutine(step) for step in steps]
-    return Parallel("parallel", partial(_all, coroutines))
+    return Parallel("parallel", partial(_all, [_start(step) for step in steps]))
 
 
-def _coroutine(step: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+def _start(step: Awaitable[Any]) -> Start:
     if isinstance(step, Call):
         return step.take()
-    if isinstance(step, Coroutine):
-        return step
     if isinstance(step, Awaitable):
-        return _awaited(step)
+        return partial(_awaited, step)
     raise DeclarationError(
         f"parallel was given {step!r}, which cannot be awaited.\n"
         "  Pass calls, such as parallel(classify(text=a), classify(text=b))."
     )
 
 
-async def _awaited(step: Awaitable[T]) -> T:
-    return await step
+async def _awaited(step: Awaitable[T], ended: BaseException | None = None) -> T:
+    if ended is None:
+        return await step
+    if isinstance(step, Coroutine):
+        step.close()
+    raise ended
 
 
-async def _all(coroutines: list[Coroutine[Any, Any, Any]]) -> tuple[Any, ...]:
+async def _all(starts: list[Start], ended: BaseException | None = None) -> tuple[Any, ...]:
     inside = current()
     branch = inside.branch.here()
     at = next_number()
     tasks: list[asyncio.Task[Any]] = []
     try:
         async with asyncio.TaskGroup() as group:
-            for index, coroutine in enumerate(coroutines):
-                surroundings = Inside(
-                    inside.root,
-                    branch.fork(index, at),
-                    inside.parent,
-                    inside.ledger,
-                    inside.client,
-                    inside.model,
-                )
-                tasks.append(group.create_task(_in_branch(coroutine, surroundings)))
+            for index, start in enumerate(starts):
+                surroundings = replace(inside, branch=branch.fork(index, at))
+                tasks.append(group.create_task(_in_branch(start, surroundings, ended)))
     except BaseExceptionGroup as errors:
-        raise _one_or_all(errors, len(coroutines)) from None
+        raise _one_or_all(errors, len(starts)) from None
+    if ended is not None:
+        raise ended
     return tuple(task.result() for task in tasks)
 
 
@@ -117,7 +116,7 @@ def _one_or_all(errors: BaseExceptionGroup[BaseException], steps: int) -> BaseEx
     return BaseExceptionGroup(text, errors.exceptions)
 
 
-async def _in_branch(coroutine: Coroutine[Any, Any, T], inside: Inside) -> T:
+async def _in_branch(start: Start, inside: Inside, ended: BaseException | None) -> Any:
     inside.branch.claim()
     enter(inside)
-    return await coroutine
+    return await start(ended)

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from math import isfinite
 from typing import Any
 
-from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from stratum.annotations import check_annotation, type_name, unusable
@@ -158,8 +158,8 @@ def _endless(value: Any, path: Path) -> list[tuple[Path, float | Decimal]]:
         return [] if isfinite(value) else [(path, value)]
     if isinstance(value, Decimal):
         return [] if value.is_finite() else [(path, value)]
-    if isinstance(value, RootModel):
-        return _endless(value.root, path)
+    if isinstance(value, BaseModel) and value.__pydantic_root_model__:
+        return _endless(value.__dict__["root"], path)
     return [found for step, inner in _inner(value) for found in _endless(inner, (*path, step))]
 
 

@@ -1,13 +1,14 @@
 """Drive a call: reserve budget, ask the client, settle the budget, judge, again."""
 
+import asyncio
 import time
 import warnings
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from stratum.attempts import Ask, Settled, judge
-from stratum.budget import NOTHING, Amount, Estimate, Ledger
-from stratum.calls import Client, Place, Quote, Reply, Request, Settling, Usage
+from stratum.budget import NOTHING, Amount, Estimate, Ledger, Reservation
+from stratum.calls import Client, Place, Quote, Reply, Request, Settling, Unsending, Usage
 from stratum.errors import UnpricedModel, UnpricedWarning
 from stratum.scope import Branch, place, settings
 from stratum.trace import AttemptRecord
@@ -79,15 +80,32 @@ def _attempt(
 async def _send(request: Request, client: Client, ledger: Ledger | None) -> Reply:
     if ledger is None or not ledger.needs_quote:
         return await client.complete(request)
-    quote = await client.quote(request)
-    estimate = estimate_of(request, quote, ledger)
-    reservation = await ledger.reserve(estimate, _order(request))
-    actual: Amount | None = None
     try:
-        lowered = reservation.output < estimate.most
-        sent = replace(request, cap=reservation.output) if lowered else request
-        reply = await client.complete(sent)
-        actual = _spent(reply.usage, quote)
+        quote = await client.quote(request)
+        reservation = await _reserved(request, quote, ledger)
+    except asyncio.CancelledError:
+        if isinstance(client, Unsending):
+            client.unfinished(request)
+        raise
+    if reservation is None:
+        return await client.complete(request)
+    return await _send_within(reservation, quote, request, client)
+
+
+async def _reserved(request: Request, quote: Quote, ledger: Ledger) -> Reservation | None:
+    if quote.free:
+        return None
+    return await ledger.reserve(estimate_of(request, quote, ledger), _order(request))
+
+
+async def _send_within(
+    reservation: Reservation, quote: Quote, request: Request, client: Client
+) -> Reply:
+    actual: Amount | None = None
+    cap = reservation.cap
+    try:
+        reply = await client.complete(request if cap is None else replace(request, cap=cap))
+        actual = _spent(reply, quote)
     except Exception as error:
         actual = None if getattr(error, "billed", False) else NOTHING
         raise
@@ -135,6 +153,12 @@ def _price(per_million: float | None) -> Decimal:
     return Decimal(str(per_million or 0)) / MILLION
 
 
-def _spent(usage: Usage, quote: Quote) -> Amount:
+def _spent(reply: Reply, quote: Quote) -> Amount | None:
+    """Return what a reply used, None when it does not say."""
+    usage = reply.usage
+    if reply.cost is None and usage == Usage():
+        return None
     usd = _price(quote.input_price) * usage.input + _price(quote.output_price) * usage.output
+    if reply.cost is not None:
+        usd = Decimal(str(reply.cost))
     return Amount(usd, usage.input + usage.output)

@@ -6,6 +6,7 @@ from copy import copy
 from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from stratum.arguments import check_budget
 from stratum.budget import Budget
 from stratum.errors import DeclarationError
 from stratum.traced import TracedCoroutine
@@ -19,6 +20,7 @@ class Flow(TracedCoroutine[P, R], Generic[P, R]):
 
     def with_(self, *, budget: Budget) -> "Flow[P, R]":
         """Return the same flow with another budget."""
+        check_budget(self._inputs.name, budget)
         changed = copy(self)
         changed.budget = budget
         return changed
@@ -53,6 +55,5 @@ def _flow(function: Any, *, budget: Budget | None) -> Flow[Any, Any]:
             f"@flow was put on {function!r}, which is no coroutine function.\n"
             "  Write `async def`, and await the steps in it."
         )
-    if budget is not None and not isinstance(budget, Budget):
-        raise DeclarationError(f"@flow(budget={budget!r}); write Budget(ms=..., usd=...)")
+    check_budget(function.__qualname__, budget)
     return Flow(function, kind="flow", budget=budget)

@@ -1,6 +1,6 @@
 """`@infer`: typed functions that a model carries out."""
 
-import inspect
+import linecache
 import typing
 from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
@@ -8,17 +8,26 @@ from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from stratum.arguments import (
+    check_budget,
+    check_settings,
+    check_wording,
+    function_name,
+    merged_params,
+    signature_of,
+)
 from stratum.attempts import Ask, Question, begin
 from stratum.budget import Budget
 from stratum.calls import CacheScope, Settling, Site, Wire
 from stratum.checks import conditions
 from stratum.contracts import Contract
 from stratum.engine import Run, drive, estimate_of
-from stratum.errors import DeclarationError
 from stratum.prompts import Prompt, template
 from stratum.recording.memory import remembering
 from stratum.scope import client_for, current, model_for, secrets
 from stratum.steps import Call, Inputs, Span, inputs_of, inside_of, is_method, run_now
+
+LONGEST_DECORATION = 200  # lines between the first decorator and the def
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,14 +100,23 @@ class Infer(Generic[P, R]):
         cache: CacheScope | None = None,
     ) -> typing.Self:
         """Return the same function with another model, budget, retries, params or cache."""
+        asked = self.question
+        name = asked.site.function
         question = replace(
-            self.question,
-            model=model or self.question.model,
-            retries=self.question.retries if retries is None else retries,
-            params={**self.question.params, **(params or {})},
-            cache=cache or self.question.cache,
+            asked,
+            model=asked.model if model is None else model,
+            retries=asked.retries if retries is None else retries,
+            params=merged_params(name, {**asked.params, **merged_params(name, params)}),
+            cache=asked.cache if cache is None else cache,
         )
-        _check_settings(question.site.function, question.retries, question.cache, question.wire)
+        check_settings(
+            name,
+            model=question.model,
+            retries=question.retries,
+            cache=question.cache,
+            wire=question.wire,
+        )
+        check_budget(name, budget)
         changed = copy(self)
         changed.question, changed.budget = question, budget or self.budget
         return changed
@@ -123,10 +141,12 @@ class Infer(Generic[P, R]):
         model = model_for(current(), self.question.model, self.question.site.function)
         return begin(self.question, values, model=model, secrets=secrets())
 
-    async def _perform(self, values: Mapping[str, Any]) -> R:
+    async def _perform(self, values: Mapping[str, Any], ended: BaseException | None = None) -> R:
         question, run = self.question, Run()
         span = Span("infer", question.site.function, values, self._inputs)
         try:
+            if ended is not None:
+                raise ended
             value = await self._settle(span, values, run)
         except BaseException as error:
             span.fail(error, run)
@@ -185,10 +205,11 @@ def infer(
     """
 
     def decorate(function: Callable[..., Any]) -> Infer[P, R]:
-        name = _function_name(function)
-        _check_settings(name, retries, cache, wire)
-        _check_wording(name, intent, context, budget)
-        signature, hints = _signature(function, name)
+        name = function_name(function)
+        check_settings(name, model=model, retries=retries, cache=cache, wire=wire)
+        check_wording(name, intent, context)
+        check_budget(name, budget)
+        signature, hints = signature_of(function, name)
         method = is_method(function, signature)
         inputs = inputs_of(function, signature, hints, method=method)
         ensures = conditions(
@@ -216,7 +237,7 @@ def infer(
             ensure=ensures,
             retries=retries,
             model=model,
-            params=_params(name, params, temperature, max_tokens),
+            params=merged_params(name, params, temperature=temperature, max_tokens=max_tokens),
             wire=wire,
             cache=cache,
         )
@@ -225,74 +246,10 @@ def infer(
     return decorate
 
 
-def _function_name(function: object) -> str:
-    if inspect.isfunction(function):
-        return function.__qualname__
-    raise DeclarationError(
-        f"@infer was put on {function!r}, which is no function.\n"
-        "  Put it on a def, and @staticmethod or @classmethod above it."
-    )
-
-
-def _check_settings(name: str, retries: Any, cache: Any, wire: Any) -> None:
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise DeclarationError(f"{name}: retries={retries!r}; it takes a whole number from 0 up")
-    _check_word(name, "cache", cache, typing.get_args(CacheScope))
-    _check_word(name, "wire", wire, typing.get_args(Wire))
-
-
-def _check_word(name: str, setting: str, word: Any, known: tuple[str, ...]) -> None:
-    if word not in known:
-        listed = ", ".join(f'"{each}"' for each in known)
-        raise DeclarationError(f"{name}: {setting}={word!r}; it takes one of {listed}")
-
-
-def _check_wording(name: str, intent: Any, context: Any, budget: Any) -> None:
-    if not isinstance(intent, str) or not intent.strip():
-        raise DeclarationError(f"{name}: intent={intent!r}; say in words what the model should do")
-    if context is not None and not isinstance(context, str):
-        raise DeclarationError(f"{name}: context={context!r}; it takes a text")
-    if budget is not None and not isinstance(budget, Budget):
-        raise DeclarationError(f"{name}: budget={budget!r}; write Budget(ms=..., usd=...)")
-
-
-def _signature(function: Callable[..., Any], name: str) -> tuple[inspect.Signature, dict[str, Any]]:
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except Exception as error:
-        raise DeclarationError(
-            f"{name}: its annotations cannot be read: {error}\n"
-            "  Define or import the names they use above the function."
-        ) from error
-    if "return" not in hints:
-        raise DeclarationError(
-            f"{name} has no return annotation, so there is no contract for the answer.\n"
-            "  Write `-> SomeType`."
-        )
-    return inspect.signature(function), hints
-
-
 def _line(function: Callable[..., Any]) -> int:
     """Return the line of the def, not of its first decorator."""
-    return next(
-        (line for _, _, line in function.__code__.co_lines() if line),
-        function.__code__.co_firstlineno,
-    )
-
-
-def _params(
-    name: str, params: Mapping[str, Any] | None, temperature: float | None, max_tokens: int | None
-) -> dict[str, Any]:
-    merged = dict(params or {})
-    for key, value in (("temperature", temperature), ("max_tokens", max_tokens)):
-        if value is None:
-            continue
-        if key in merged:
-            raise DeclarationError(f"{name}: {key} stands in params too; give it once")
-        merged[key] = value
-    tokens = merged.get("max_tokens")
-    if tokens is not None and (
-        isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1
-    ):
-        raise DeclarationError(f"{name}: max_tokens={tokens!r}; it takes a whole number from 1 up")
-    return merged
+    code = function.__code__
+    for line in range(code.co_firstlineno, code.co_firstlineno + LONGEST_DECORATION):
+        if linecache.getline(code.co_filename, line).lstrip().startswith(("def ", "async def ")):
+            return line
+    return code.co_firstlineno

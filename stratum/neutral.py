@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import RootModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 from pydantic_core import core_schema
@@ -106,7 +106,7 @@ def _given(cls: type, config: Any) -> dict[str, Any]:
     """Return the labels that the class was given; not all versions prefer them to its own."""
     extra = config.get("json_schema_extra")
     given = {"title": config.get("title")}
-    if issubclass(cls, RootModel):
+    if issubclass(cls, BaseModel) and cls.__pydantic_root_model__:
         root = cls.model_fields["root"]
         given = {"title": given["title"] or root.title, "description": root.description}
     return {**given, **extra} if isinstance(extra, dict) else given

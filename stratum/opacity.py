@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias, get_args, get_origin, is_typeddict
 
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel
 
 from stratum.hashing import canonical, jsonable
 from stratum.marks import (
@@ -100,8 +100,8 @@ def _walk(arms: Arms, value: Any, path: str, take: Take) -> Any:
         return jsonable(value, path)
     arms = _matching(arms, value)
     match value:
-        case RootModel():
-            return _walk(_inside(arms, "root"), value.root, f"{path}.root", take)
+        case BaseModel(root=root) if value.__pydantic_root_model__:
+            return _walk(_inside(arms, "root"), root, f"{path}.root", take)
         case BaseModel():
             return _walk_model(arms, value, path, take)
         case Mapping():

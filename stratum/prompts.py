@@ -103,6 +103,8 @@ class Template:
         text = "\n".join(shown)
         if not hidden:
             return Prompt(self.system, text)
+        for path, value in hidden.items():
+            _check_text(self.function, path, json.dumps(value, ensure_ascii=False))
         sizes = tuple((path, len(canonical(value))) for path, value in hidden.items())
         return Prompt(self.system, text, _data(hidden), sizes)
 
@@ -115,8 +117,8 @@ class Template:
     def _json(self, name: str, value: Any) -> str:
         try:
             data = jsonable(value, name)
-        except TypeError as error:
-            raise InputError(f"{self.function}: {error}") from None
+        except _UNSENDABLE as error:
+            raise _refusal(self.function, name, error) from error
         if isinstance(data, str):
             return data
         return json.dumps(data, ensure_ascii=False, sort_keys=True, allow_nan=False)
@@ -124,8 +126,8 @@ class Template:
     def _split(self, annotation: Any, value: Any, name: str) -> tuple[Any, dict[str, Any]]:
         try:
             return split(annotation, value, name)
-        except TypeError as error:
-            raise InputError(f"{self.function}: {error}") from None
+        except _UNSENDABLE as error:
+            raise _refusal(self.function, name, error) from error
 
 
 def template(
@@ -149,8 +151,8 @@ def inputs_digest(function: str, values: Mapping[str, Any], secrets: Secrets) ->
     """Return the digest of the bound inputs, secrets replaced."""
     try:
         data = jsonable(dict(values), "inputs")
-    except TypeError as error:
-        raise InputError(f"{function}: {error}") from None
+    except _UNSENDABLE as error:
+        raise _refusal(function, "inputs", error) from error
     return digest(secrets.redact_data(data))
 
 
@@ -159,6 +161,21 @@ def _data(hidden: Mapping[str, Any]) -> str:
     body = json.dumps(hidden, ensure_ascii=False, sort_keys=True, allow_nan=False, indent=1)
     safe = body.replace("<", "\\u003c").replace(">", "\\u003e")
     return f"<data>\n{safe}\n</data>"
+
+
+_UNSENDABLE = (TypeError, ValueError, RecursionError)  # a serializer's error is a ValueError
+
+
+def _refusal(function: str, name: str, error: Exception) -> InputError:
+    if isinstance(error, TypeError):
+        return InputError(f"{function}: {error}")
+    reason = "it holds itself, or is nested too deep"
+    if not isinstance(error, RecursionError):
+        reason = str(error)
+    return InputError(
+        f"{function}: {name} cannot be turned into JSON: {reason}\n"
+        "  Pass data that can, such as the text or the fields that the model needs."
+    )
 
 
 def _check_text(function: str, name: str, text: str) -> None:

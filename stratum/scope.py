@@ -184,6 +184,16 @@ class Branch:
         return branch
 
 
+@dataclass(eq=False, slots=True)
+class Block:
+    """What one `using` sets, together with those around it."""
+
+    client: Client | None
+    model: str | None
+    outer: "Block | None"
+    is_open: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Inside:
     """What surrounds a call."""
@@ -194,6 +204,7 @@ class Inside:
     ledger: Ledger | None = None
     client: Client | None = None
     model: str | None = None
+    block: Block | None = None
 
 
 @dataclass(slots=True)
@@ -223,19 +234,24 @@ def current() -> Inside:
     """Return what surrounds the running code; a new root when nothing does.
 
     A root that was set for the process wins over a context that belongs to another one:
-    that context is a leftover of an earlier test.
+    that context is a leftover of an earlier test. Blocks of `using` that are still open, as
+    in a fixture, hold on.
     """
     inside = _inside.get()
     root = process.root
     if root is None:
-        return inside if inside is not None else _outside(Root("call"))
+        return inside if inside is not None else _outermost(Root("call"), None)
     if inside is None or inside.root is not root:
-        return Inside(root, root.branch)
+        return _outermost(root, inside.block if inside else None)
     return inside
 
 
-def _outside(root: Root) -> Inside:
-    return Inside(root, root.branch)
+def _outermost(root: Root, block: Block | None) -> Inside:
+    while block is not None and not block.is_open:
+        block = block.outer
+    if block is None:
+        return Inside(root, root.branch)
+    return Inside(root, root.branch, client=block.client, model=block.model, block=block)
 
 
 def continued() -> Inside:
@@ -368,10 +384,21 @@ def configure(*, client: Client | None = None, model: str | None = None) -> None
 
     >>> configure(model="openai/gpt-4o-mini")
     """
+    _check_choice("configure", client, model)
     if client is not None:
         process.client = client
     if model is not None:
         process.model = model
+
+
+def _check_choice(function: str, client: Any, model: Any) -> None:
+    if isinstance(client, type) or not (client is None or hasattr(client, "complete")):
+        raise ConfigurationError(
+            f"{function}(client={client!r}); it takes an object with complete() and quote(), "
+            "such as ScriptedClient([...])"
+        )
+    if model is not None and (not isinstance(model, str) or not model):
+        raise ConfigurationError(f"{function}(model={model!r}); it takes a model's name")
 
 
 @contextmanager
@@ -381,10 +408,14 @@ def using(*, client: Client | None = None, model: str | None = None) -> Iterator
     A `ScriptedClient` answers as scripted in every mode; a live client is recorded and
     replayed like the default one.
     """
+    _check_choice("using", client, model)
     inside = current()
-    changed = replace(inside, client=client or inside.client, model=model or inside.model)
-    with surrounded(changed):
-        yield
+    block = Block(client or inside.client, model or inside.model, inside.block)
+    try:
+        with surrounded(replace(inside, client=block.client, model=block.model, block=block)):
+            yield
+    finally:
+        block.is_open = False
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:

@@ -1,6 +1,9 @@
 """Read `[tool.stratum]` of the nearest pyproject.toml."""
 
 import difflib
+import math
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -58,6 +61,7 @@ def load(start: Path, *, otherwise: Path | None = None) -> Settings:
     is the root; without one the root is `otherwise` (pytest's rootdir), else `start`.
     Raises `ConfigurationError` for an unknown key or a wrong value.
     """
+    start = Path(os.path.abspath(start))
     for folder in (start, *start.parents):
         table = _table(folder / "pyproject.toml")
         if table is not None:
@@ -72,7 +76,8 @@ def _table(path: Path) -> dict[str, Any] | None:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
-    table = document.get("tool", {}).get("stratum")
+    tools = document.get("tool", {})
+    table = tools.get("stratum") if isinstance(tools, dict) else None
     if table is None or isinstance(table, dict):
         return table
     raise ConfigurationError(f"{path}: [tool.stratum] should be a table, not {table!r}")
@@ -93,7 +98,9 @@ def _settings(root: Path, table: dict[str, Any]) -> Settings:
 
 def _read(path: Path, key: str, value: Any) -> Any:
     match key, value:
-        case ("model" | "golden", str()) if value:
+        case "model", str() if value.strip():
+            return value
+        case "golden", str() if _is_below(value):
             return value
         case "recordings", "golden" | "cache":
             return value
@@ -102,7 +109,7 @@ def _read(path: Path, key: str, value: Any) -> Any:
         case "max_tokens", int() if value > 0 and value is not True:
             return value
         case "redact", list() if all(isinstance(item, str) for item in value):
-            return tuple(value)
+            return tuple(_pattern(path, item) for item in value)
         case "prices", dict():
             return {model: _price(path, model, price) for model, price in value.items()}
         case "now", datetime():
@@ -112,16 +119,38 @@ def _read(path: Path, key: str, value: Any) -> Any:
     raise _wrong(path, key, value)
 
 
+def _is_below(folder: str) -> bool:
+    parts = Path(folder).parts
+    return bool(parts) and not Path(folder).is_absolute() and ".." not in parts
+
+
+def _pattern(path: Path, pattern: str) -> str:
+    """Return a regular expression that can be used to find secrets."""
+    try:
+        matches_nothing = re.compile(pattern).match("") is None
+    except re.error as error:
+        raise ConfigurationError(
+            f"{path}: [tool.stratum] redact: {pattern!r} is no regular expression: {error}"
+        ) from None
+    if matches_nothing:
+        return pattern
+    raise ConfigurationError(
+        f"{path}: [tool.stratum] redact: {pattern!r} also matches the empty text, so it would "
+        "stand everywhere; let it match one character at least"
+    )
+
+
 def _price(path: Path, model: str, price: Any) -> Price:
     match price:
-        case {"input": int() | float() as i, "output": int() | float() as o} if min(i, o) >= 0:
-            return Price(float(i), float(o))
+        case {"input": int() | float() as i, "output": int() | float() as o, **more} if not more:
+            if all(math.isfinite(each) and each >= 0 for each in (i, o)):
+                return Price(float(i), float(o))
     raise _wrong(path, f"prices.{model!r}", price)
 
 
 _FORMS = {
     "model": "a model's name, such as 'openai/gpt-4o-mini'",
-    "golden": "a folder's name",
+    "golden": "a folder's name below the project",
     "recordings": '"golden" or "cache"',
     "store_opaque": "true or false",
     "max_tokens": "a positive number of tokens",

@@ -50,12 +50,15 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
     It is no value itself: truth, attributes, comparison and iteration raise `NotAwaited`.
     """
 
-    __slots__ = ("__weakref__", "_coroutine", "_frame", "_name", "_root", "_start", "_ticket")
+    __slots__ = (
+        "__weakref__", "_coroutine", "_frame", "_name", "_root", "_start", "_taken", "_ticket"
+    )  # fmt: skip
 
-    def __init__(self, name: str, start: Callable[[], Coroutine[Any, Any, T_co]], depth: int = 2):
+    def __init__(self, name: str, start: Callable[..., Coroutine[Any, Any, T_co]], depth: int = 2):
         frame = sys._getframe(depth)
         self._name = name
         self._start = start
+        self._taken = False
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
         self._frame: tuple[CodeType, int] = (frame.f_code, frame.f_lineno)
         self._root = process.root
@@ -67,29 +70,37 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         code, line = self._frame
         return f"{self._name}(...) at {code.co_filename}:{line}"
 
-    def take(self) -> Coroutine[Any, Any, T_co]:
-        """Return the coroutine, once; whoever took it has to await or close it."""
-        if self._coroutine is not None:
+    def take(self) -> Callable[..., Coroutine[Any, Any, T_co]]:
+        """Return what starts the call, once; whoever took it answers for its being awaited.
+
+        Given an error, it starts a call that ends with it at once, so that it is traced.
+        """
+        if self._taken:
             raise NotAwaited(
                 f"{self._where()} was awaited twice.\n"
                 "  A call is asked once; keep its value, or call the function again."
             )
         self._discharge()
-        self._coroutine = self._start()
-        return self._coroutine
+        return self._start
 
     def _discharge(self) -> None:
+        self._taken = True
         if self._root is not None:
             self._root.pending.pop(self._ticket, None)
 
     def __await__(self) -> Generator[Any, Any, T_co]:
-        return self.take().__await__()
+        return self.take()().__await__()
 
     def send(self, value: Any) -> Any:
-        return (self._coroutine or self.take()).send(value)
+        if self._coroutine is None:
+            self._coroutine = self.take()()
+        return self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
-        return (self._coroutine or self.take()).throw(*error)
+        if self._coroutine is not None:
+            return self._coroutine.throw(*error)
+        self._coroutine = self.take()(error[0])  # cancelled before it began
+        return self._coroutine.send(None)
 
     def close(self) -> None:
         self._discharge()
@@ -97,7 +108,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
             self._coroutine.close()
 
     def __del__(self) -> None:
-        if self._coroutine is None and self._root is None and not sys.is_finalizing():
+        if not self._taken and self._root is None and not sys.is_finalizing():
             warnings.warn(f"{self._where()} was never awaited", RuntimeWarning, stacklevel=2)
 
     def __repr__(self) -> str:
@@ -113,7 +124,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         self._misused("used as a truth value")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith(("__", "cr_", "gi_", "ag_")):  # what asyncio looks for in a coroutine
             raise AttributeError(name)
         self._misused(f"asked for its attribute {name!r}")
 
@@ -202,7 +213,13 @@ class Span:
         self.number = next_number()
         self.id = record_id(self.number)
         self.inside = Inside(
-            inside.root, self.branch, self.id, inside.ledger, inside.client, inside.model
+            inside.root,
+            self.branch,
+            self.id,
+            inside.ledger,
+            inside.client,
+            inside.model,
+            inside.block,
         )
         self.secrets: Secrets = secrets()
         self.details: dict[str, Any] = {}
@@ -304,7 +321,10 @@ def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     async def on_the_loop() -> T:
         enter(replace(inside, branch=inside.branch.continued()))
-        return await start()
+        if inside.ledger is None:
+            return await start()
+        async with inside.ledger.joined():
+            return await start()
 
     future = asyncio.run_coroutine_threadsafe(on_the_loop(), _background_loop())
     try:

@@ -88,7 +88,7 @@ def snapshot(value: Any, annotation: Any, secrets: Secrets) -> Any:
     """Return a value as a record keeps it: JSON data, or its type's name when it has none."""
     try:
         data = veil(annotation, value) if has_opaque(annotation) else jsonable(value)
-    except TypeError:
+    except Exception:  # the value's own code may raise anything
         return f"<{type(value).__qualname__}>"
     return secrets.scrub_data(data)
 

@@ -8,6 +8,7 @@ from functools import partial, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from stratum.budget import Budget
+from stratum.scope import surrounded
 from stratum.steps import Call, Inputs, Span, inside_of, run_now
 
 P = ParamSpec("P")
@@ -65,10 +66,14 @@ class TracedCoroutine(_Traced, Generic[P, R]):
     def __repr__(self) -> str:
         return f"<@{self.kind} {self._inputs.name}>"
 
-    async def _perform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    async def _perform(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], ended: BaseException | None = None
+    ) -> R:
         name = self._inputs.name
         span = Span(self.kind, name, self._seen(args, kwargs), self._inputs)
         try:
+            if ended is not None:
+                raise ended
             async with inside_of(span, self.budget, f"{self.kind} {name}"):
                 value: R = await self._function(*args, **kwargs)
         except BaseException as error:
@@ -94,7 +99,8 @@ class TracedFunction(_Traced, Generic[P, R]):
     def _perform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         span = Span("compute", self._inputs.name, self._seen(args, kwargs), self._inputs)
         try:
-            value: R = self._function(*args, **kwargs)
+            with surrounded(span.inside):
+                value: R = self._function(*args, **kwargs)
         except BaseException as error:
             span.fail(error)
             raise

@@ -4,33 +4,42 @@ import asyncio
 import importlib
 import os
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from stratum.calls import Quote, Reply, Request, Usage
 from stratum.clients.lowering import lower_openai
 from stratum.clients.messages import messages, parsed
 from stratum.clients.prices import cost_of, price_of, quoted
 from stratum.errors import AuthenticationFailed, ConfigurationError, ProviderError
-from stratum.scope import current, process
+from stratum.scope import current, process, secrets
 from stratum.settings import Price, Settings
 from stratum.text import escape, truncate
 
 TRIES = 4  # transport attempts of one request
-LONGEST_WAIT = 60.0  # seconds between two of them
+FIRST_WAIT = 0.5  # seconds after the first one, doubled after each more
+LONGEST_WAIT = 60.0
 MARGIN = 16  # tokens that a provider adds around messages, beyond what can be counted
 
 _TRANSIENT = ("RateLimitError", "InternalServerError", "ServiceUnavailableError", "BadGatewayError",
-              "APIConnectionError", "Timeout")  # fmt: skip
+              "APIConnectionError")  # fmt: skip
 _REJECTED = ("AuthenticationError", "PermissionDeniedError")
+_UNFIT = ("NotFoundError", "BadRequestError", "UnsupportedParamsError", "UnprocessableEntityError")
+_NO_KEY = re.compile(r"missing credentials|missing \w+ api.?key|api_key client option", re.I)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class LiteLLMClient:
     """The client for production: any model that litellm knows.
 
     `params` are added to every request without being part of its key (`api_base`,
-    `timeout`, ...). Connection errors, 429 and 5xx are retried up to 4 times, honouring
-    Retry-After; authentication and configuration errors are raised at once.
+    `timeout`, ...). Connection errors, 429 and 5xx are asked up to 4 times, honouring
+    Retry-After; a timeout, which may have been billed, and authentication and
+    configuration errors are raised at once.
 
     >>> LiteLLMClient(params={"timeout": 30})
     <LiteLLMClient>
@@ -112,14 +121,18 @@ class LiteLLMClient:
             try:
                 return await litellm.acompletion(**arguments)
             except Exception as error:
-                if not _is(litellm, error, _TRANSIENT) or attempt == TRIES:
-                    raise _translated(litellm, request, error, attempt) from error
+                if attempt == TRIES or not _may_get_better(litellm, error):
+                    raise _translated(litellm, request, error, attempt, arguments) from error
                 await asyncio.sleep(_pause(error, attempt))
         raise AssertionError("unreachable")
 
     def _reply(self, request: Request, response: Any, wire: Mapping[str, Any]) -> Reply:
-        choice = response.choices[0]
-        usage = Usage(response.usage.prompt_tokens or 0, response.usage.completion_tokens or 0)
+        if not response.choices:
+            raise ProviderError(
+                f"{request.site.function}: {request.model} gave a response without an answer.",
+                billed=True,
+            )
+        choice, usage = response.choices[0], _usage(response)
         price = price_of(request.model, self._prices, self._litellm.model_cost)
         common: dict[str, Any] = {
             "usage": usage,
@@ -144,7 +157,14 @@ def _import_litellm() -> Any:
     litellm: Any = importlib.import_module("litellm")
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True
     return litellm
+
+
+def _usage(response: Any) -> Usage:
+    said = getattr(response, "usage", None)
+    tokens = (getattr(said, name, None) or 0 for name in ("prompt_tokens", "completion_tokens"))
+    return Usage(*tokens)
 
 
 def _refusal(message: Any) -> str | None:
@@ -164,28 +184,78 @@ def _is(litellm: Any, error: Exception, names: tuple[str, ...]) -> bool:
     return any(isinstance(error, getattr(litellm, name, ())) for name in names)
 
 
+def _may_get_better(litellm: Any, error: Exception) -> bool:
+    return _is(litellm, error, _TRANSIENT) and not _lacks_key(error)
+
+
+def _lacks_key(error: Exception) -> bool:
+    """Say whether nothing was sent for want of a key; litellm calls that a server error."""
+    return not _headers(error) and _NO_KEY.search(str(error)) is not None
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    response = getattr(error, "response", None)
+    found = getattr(error, "litellm_response_headers", None)
+    return found or getattr(response, "headers", None) or {}
+
+
 def _pause(error: Exception, attempt: int) -> float:
     """Return how many seconds to wait: what Retry-After says, else 0.5, 1, 2; with jitter."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        wait = float(headers.get("retry-after", ""))
-    except ValueError:
-        wait = 0.5 * 2 ** (attempt - 1)
+    asked = _retry_after(_headers(error).get("retry-after", ""))
+    wait = FIRST_WAIT * 2 ** (attempt - 1) if asked is None else asked
     return min(wait, LONGEST_WAIT) * random.uniform(1.0, 1.25)
 
 
-def _translated(litellm: Any, request: Request, error: Exception, attempt: int) -> Exception:
-    said = truncate(escape(str(error)), 500)
-    name = request.site.function
-    status = getattr(error, "status_code", None)
-    if _is(litellm, error, _REJECTED) or status in (401, 403) or "api_key" in str(error):
+def _retry_after(text: str) -> float | None:
+    """Read a number of seconds or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    try:
+        then = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (then - datetime.now(UTC)).total_seconds()) if then.tzinfo else None
+
+
+def _translated(
+    litellm: Any, request: Request, error: Exception, attempt: int, arguments: Mapping[str, Any]
+) -> Exception:
+    said = truncate(escape(secrets().scrub(str(error))), 500)
+    who = f"{request.site.function}: {request.model}"
+    refused = getattr(error, "status_code", None) in (401, 403)
+    if refused or _is(litellm, error, _REJECTED) or _lacks_key(error):
         return AuthenticationFailed(
-            f"{name}: {request.model} was not allowed: {said}\n"
+            f"{who} was not allowed: {said}\n"
             "  Set the provider's key in the environment, or start `stratum local-model` and "
             "use its lines."
         )
-    if _is(litellm, error, ("NotFoundError", "BadRequestError", "UnsupportedParamsError")):
-        return ConfigurationError(f"{name}: {request.model} does not take the request: {said}")
+    if _is(litellm, error, _UNFIT):
+        return ConfigurationError(
+            f"{who} does not take the request: {said}\n"
+            "  Correct the model (provider/name), its parameters, or the address in api_base."
+        )
     times = "once" if attempt == 1 else f"{attempt} times"
     billed = _is(litellm, error, ("Timeout",))
-    return ProviderError(f"{name}: {request.model} failed {times}: {said}", billed=billed)
+    return ProviderError(f"{who} failed {times}: {said}{_remedy(error, arguments)}", billed=billed)
+
+
+def _remedy(error: Exception, arguments: Mapping[str, Any]) -> str:
+    """Say what to do when nobody listens at the address."""
+    if not any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error)):
+        return ""
+    base = _address(arguments)
+    local = urlsplit(base).hostname in _LOOPBACK
+    start = "start it with `stratum local-model`" if local else "start it"
+    return f"\n  Is the server running at {base or 'its address'}? If not, {start}."
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _address(arguments: Mapping[str, Any]) -> str:
+    names = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+    given = (arguments.get("api_base"), arguments.get("base_url"), *map(os.environ.get, names))
+    return next((str(address) for address in given if address), "")

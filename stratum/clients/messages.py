@@ -41,7 +41,9 @@ def _user_content(prompt: Prompt) -> Any:
 
 
 def _as_text(answer: Any) -> str:
-    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    """Return an answer as text that UTF-8 can carry: halves of surrogate pairs are escaped."""
+    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def parsed(text: str) -> Any:

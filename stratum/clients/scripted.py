@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,11 @@ class ScriptedClient:
         tokens: tuple[int, int] = (0, 0),
         price: tuple[float, float] = (0.0, 0.0),
     ) -> None:
+        if isinstance(script, (str, bytes, Mapping)):
+            raise ConfigurationError(
+                f"ScriptedClient({script!r}): a script is a list of answers, or a function.\n"
+                "  Put a single answer into a list."
+            )
         self.requests: list[Request] = []
         self._function = script if callable(script) else None
         self._rest = iter(()) if callable(script) else iter(script)

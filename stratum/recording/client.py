@@ -12,8 +12,8 @@ from stratum.errors import (
     RecordingMissing,
     SecretLeak,
 )
-from stratum.hashing import canonical
 from stratum.recording.drift import explain
+from stratum.recording.endings import holds, late_ledger
 from stratum.recording.golden import Sample
 from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
@@ -40,19 +40,24 @@ class RecordingClient:
 
     async def complete(self, request: Request) -> Reply:
         inside = current()
-        sample = self._store.find(request, inside.root)
+        sample = self._store.find(request, inside.root, lambda s: holds(s, request, inside))
         if sample is not None:
-            return await self._replay(sample, request, inside)
+            reply = await self._replay(sample, request, inside)
+            if reply is not None:
+                return reply
+        _refuse_leaks(request, inside)
         if self._inner is None:
             raise self._missing(request, inside)
         return await self._ask(self._inner, request, inside)
 
     async def quote(self, request: Request) -> Quote:
+        inside = current()
         sample = self._store.quoted(request)
-        if sample is not None:
+        if sample is not None and ("quote" in sample.entry or holds(sample, request, inside)):
             return sample.quote()
+        _refuse_leaks(request, inside)
         if self._inner is None:
-            raise self._missing(request, current())
+            raise self._missing(request, inside)
         return await self._live_quote(self._inner, request)
 
     def settled(self, requests: Sequence[Request], ok: bool) -> None:
@@ -61,21 +66,28 @@ class RecordingClient:
             return
         root = current().root
         for request in requests:
-            if not self._is_answered(request) and request.key in self._quotes:
-                quote = self._quotes[request.key]
-                self._store.add(Exchange(request, None, "unsent", quote), root)
+            if not self._is_answered(request):
+                self._store.turned_away(request, self._quotes.get(request.key), root)
             elif self._pending is not None:
                 self._pending.settle(request, ok=ok)
+
+    def unfinished(self, request: Request) -> None:
+        """Note that a call was cancelled, or its time ran out, before it could be sent."""
+        if self._inner is not None and self._store.quoted(request) is None:
+            self._keep_unfinished(request, None, current())
 
     def _is_answered(self, request: Request) -> bool:
         return self._store.is_used(request, current().root)
 
-    async def _replay(self, sample: Sample, request: Request, inside: Inside) -> Reply:
-        if sample.outcome == "timeout":
-            await self._let_time_run_out(sample, request, inside)
-        if sample.outcome == "cancelled":
+    async def _replay(self, sample: Sample, request: Request, inside: Inside) -> Reply | None:
+        """Let the call end as it did; None when it was to be cancelled, and nobody did."""
+        if sample.outcome in ("timeout", "cancelled"):
+            late = late_ledger(sample, inside)
+            if late is not None:
+                late.expire()
             await asyncio.sleep(NEVER)
-            raise self._missing(request, inside)
+            self._store.give_back(request, inside.root, sample)
+            return None
         reply = sample.reply()
         counts = self._store.counts
         if sample.fresh:
@@ -83,17 +95,6 @@ class RecordingClient:
         counts.replayed += 1
         counts.saved += reply.cost or 0.0
         return reply
-
-    async def _let_time_run_out(self, sample: Sample, request: Request, inside: Inside) -> None:
-        """Let the time limit fire that fired when the call was recorded."""
-        ledgers = list(inside.ledger.chain()) if inside.ledger else []
-        depth = int(sample.entry.get("expired", 0))
-        if depth < len(ledgers):
-            ms = ledgers[depth].budget.ms
-            if ms is not None and ms <= float(sample.entry.get("ms") or 0):
-                ledgers[depth].expire()
-                await asyncio.sleep(NEVER)
-        raise self._missing(request, inside)
 
     def _missing(self, request: Request, inside: Inside) -> RecordingMissing:
         drifts = explain(request, self._store.recordings, inside.root)
@@ -103,34 +104,31 @@ class RecordingClient:
         return error
 
     async def _ask(self, inner: Client, request: Request, inside: Inside) -> Reply:
-        self._refuse_secrets(
-            request, "its prompt", canonical(request.shown.lines(store_opaque=True))
-        )
         if request.ambiguous:
             _warn_ambiguous(request)
         reply = self._pending.find(request) if self._pending else None
         if reply is not None:
             self._store.counts.cached += 1
             self._store.counts.saved += reply.cost or 0.0
-            return self._keep(request, reply, await self._live_quote(inner, request), inside)
+            return self._keep(request, reply, await self._quote_to_keep(inner, request), inside)
         return await self._ask_live(inner, request, inside)
 
     async def _ask_live(self, inner: Client, request: Request, inside: Inside) -> Reply:
         if self._no_key is not None:
             self._missing(request, inside)
             raise AuthenticationFailed(f"{request.site.function} was not asked.\n{self._no_key}")
+        quote: Quote | None = None
         try:
-            quote = await self._live_quote(inner, request)
+            quote = await self._quote_to_keep(inner, request)
             reply = await inner.complete(request)
         except AuthenticationFailed as error:
             self._no_key = error
             self._missing(request, inside)
             raise
         except asyncio.CancelledError:
-            self._keep_unfinished(request, inside)
+            self._keep_unfinished(request, quote, inside)
             raise
-        reply = replace(reply, data=secrets().redact_data(reply.data))
-        self._refuse_secrets(request, "the reply", canonical(reply.data))
+        reply = _without_secrets(request, reply, inside)
         if self._pending is not None:
             self._pending.keep(request, reply)
         counts = self._store.counts
@@ -144,36 +142,64 @@ class RecordingClient:
         self._store.add(exchange, inside.root)
         return reply
 
-    def _keep_unfinished(self, request: Request, inside: Inside) -> None:
-        """Record that a call got no answer: its time ran out, or it was cancelled."""
+    def _keep_unfinished(self, request: Request, quote: Quote | None, inside: Inside) -> None:
+        """Record that a call got no answer: its time ran out, or it was cancelled.
+
+        One without a quote was not sent: in replay, too, the ledger sets nothing aside for it.
+        """
         ledgers = inside.ledger.chain() if inside.ledger else ()
         for depth, ledger in enumerate(ledgers):
             if ledger.expired:
-                late = Exchange(
-                    request, None, "timeout", self._quotes.get(request.key),
-                    expired=depth, ms=ledger.budget.ms,
-                )  # fmt: skip
+                late = Exchange(request, None, "timeout", quote, expired=depth, ms=ledger.budget.ms)
                 self._store.add(late, inside.root)
                 return
-        cancelled = Exchange(request, None, "cancelled", self._quotes.get(request.key))
-        self._store.add(cancelled, inside.root)
+        self._store.add(Exchange(request, None, "cancelled", quote), inside.root)
+
+    async def _quote_to_keep(self, inner: Client, request: Request) -> Quote:
+        """Return the quote of the key, so that all its samples have the same one."""
+        quote = await self.quote(request)
+        return await self._live_quote(inner, request) if quote.free else quote
 
     async def _live_quote(self, inner: Client, request: Request) -> Quote:
         if request.key not in self._quotes:
             self._quotes[request.key] = await inner.quote(request)
         return self._quotes[request.key]
 
-    def _refuse_secrets(self, request: Request, where: str, text: str) -> None:
-        leaked = secrets().leaked(text)
-        if leaked is None:
-            return
-        error = SecretLeak(
-            f"{request.site.function}: the value of {leaked} stands in {where} in an encoded "
-            "form; nothing was written.\n"
-            "  Keep it out of the call, or say in [tool.stratum] redact what to replace."
-        )
-        current().root.misses.append(error)
-        raise error
+
+def _without_secrets(request: Request, reply: Reply, inside: Inside) -> Reply:
+    """Return a reply as it may be stored; raises `SecretLeak` when it holds an encoded one."""
+    hidden = secrets()
+    if not hidden:
+        return reply
+    data, model = hidden.redact_data(reply.data), hidden.redact(reply.model)
+    wire = hidden.redact_data(reply.wire)
+    _refuse(request, "the reply", hidden.leaked([data, model, wire]), inside)
+    return replace(reply, data=data, model=model, wire=wire)
+
+
+def _refuse_leaks(request: Request, inside: Inside) -> None:
+    """Raise `SecretLeak` when what would be stored of a request still holds a secret."""
+    hidden = secrets()
+    if not hidden.known:
+        return
+    shown = request.shown
+    turn = [shown.turn.answer, shown.turn.violations] if shown.turn else []
+    prompt = [shown.system, shown.text, shown.data, turn]
+    _refuse(request, "its prompt", hidden.leaked(prompt), inside)
+    _refuse(request, "its instructions", hidden.leaked(request.instructions), inside)
+    _refuse(request, "its contract", hidden.leaked(request.contract.schema), inside)
+
+
+def _refuse(request: Request, where: str, leaked: str | None, inside: Inside) -> None:
+    if leaked is None:
+        return
+    error = SecretLeak(
+        f"{request.site.function}: the value of {leaked} stands in {where}, in a form that is "
+        "not replaced (such as base64); nothing was written.\n"
+        "  Keep it out of the call, or say in [tool.stratum] redact what to replace."
+    )
+    inside.root.misses.append(error)
+    raise error
 
 
 def _warn_ambiguous(request: Request) -> None:

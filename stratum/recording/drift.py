@@ -121,6 +121,9 @@ def _file_of(request: Request, recordings: Recordings) -> FunctionFile | None:
 
 def _elsewhere(report: DriftReport, request: Request, samples: list[Sample], root: Root) -> Drift:
     place = request.place
+    limit = next(filter(None, (_limit_of(sample) for sample in samples)), None)
+    if limit is not None:
+        return report.drift("missing", f"recorded as {limit}, which it no longer has to be")
     handed = all(id(sample) in root.handed for sample in samples)
     if handed and len(samples) == 1:
         title = "the same call is recorded once, and this test has used that answer already"
@@ -128,6 +131,18 @@ def _elsewhere(report: DriftReport, request: Request, samples: list[Sample], roo
         listed = sorted({p for sample in samples for p in sample.places})
         title = f"recorded at the places {', '.join(listed) or 'of other tests'}, asked at {place}"
     return report.drift("missing", title)
+
+
+def _limit_of(sample: Sample) -> str | None:
+    """Say which limit ended the recorded call before it had a whole answer."""
+    match sample.outcome:
+        case "timeout":
+            return f"out of time under ms={sample.entry.get('ms')}"
+        case "cut" if "cap" in sample.entry:
+            return f"cut off at the {sample.entry['cap']} output tokens that its budget left"
+        case "cancelled":
+            return "cancelled"
+    return None
 
 
 def _nearest(request: Request, file: FunctionFile) -> Sample | None:

@@ -50,6 +50,9 @@ class Sample:
         )
 
     def quote(self) -> Quote:
+        """Return the recorded quote; a call that ended before it had one was never sent."""
+        if "quote" not in self.entry and self.outcome in ("timeout", "cancelled"):
+            return Quote(free=True)
         return Quote(*self.entry.get("quote", (None, None, None)))
 
 

@@ -1,11 +1,12 @@
 """A client that remembers settled answers, for `cache="session"` and `cache="global"`."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from stratum.calls import CacheScope, Client, Quote, Reply, Request, Settling
-from stratum.recording.pending import DiskMemory
+from stratum.errors import RecordingError, StratumWarning
 from stratum.scope import Inside, process, secrets, settings
 
 
@@ -50,7 +51,7 @@ class RememberingClient:
     async def quote(self, request: Request) -> Quote:
         """Quote nothing for what is remembered: it costs nothing."""
         if self._memory.get(request.key) is not None:
-            return Quote(0, 0.0, 0.0)
+            return Quote(0, 0.0, 0.0, free=True)
         return await self._inner.quote(request)
 
     def settled(self, requests: Sequence[Request], ok: bool) -> None:
@@ -60,7 +61,15 @@ class RememberingClient:
         for request in requests if ok else ():
             reply = self._replies.get(request.key)
             if reply is not None and reply.outcome == "answered":
-                self._memory.put(request.key, replace(reply, data=hidden.redact_data(reply.data)))
+                self._keep(request, replace(reply, data=hidden.redact_data(reply.data)))
+
+    def _keep(self, request: Request, reply: Reply) -> None:
+        """Remember an answer; one that is paid for is not lost to a disk that is full."""
+        try:
+            self._memory.put(request.key, reply)
+        except RecordingError as error:
+            text = f"{request.site.function}: its answer is not remembered. {error}"
+            warnings.warn(text, StratumWarning, stacklevel=2)
 
 
 def remembering(client: Client, inside: Inside, cache: CacheScope) -> Client:
@@ -69,10 +78,13 @@ def remembering(client: Client, inside: Inside, cache: CacheScope) -> Client:
     A root with a client of its own, as record and replay set it, remembers by itself: what
     a developer's disk holds must not answer there. Scripted answers never reach the disk.
     """
-    if cache == "none" or inside.root.client is not None:
+    live = getattr(client, "live", True)
+    if cache == "none" or (live and inside.root.client is not None):
         return client
-    if cache == "global" and getattr(client, "live", True):
+    if cache == "global" and live:
         if process.disk_memory is None:
+            from stratum.recording.pending import DiskMemory
+
             process.disk_memory = DiskMemory(settings())
         return RememberingClient(process.disk_memory, client)
     memory = inside.root.memory if process.root is not None else process.memory

@@ -1,7 +1,7 @@
 """Live replies as they arrive, so that each is paid for once even if the run dies."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from stratum.calls import Reply, Request, Usage
 from stratum.recording.disk import DiskCache
@@ -25,7 +25,7 @@ class Pending:
         self._reuse = reuse
         self.reasons: list[str] = []
 
-    def __enter__(self) -> "Pending":
+    def __enter__(self) -> Self:
         self._lease.take()
         return self
 

@@ -1,12 +1,12 @@
 """What is recorded, and what this run used of it or added to it."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from stratum.calls import Exchange, Request
+from stratum.calls import Exchange, Quote, Request
 from stratum.hashing import digest, short
 from stratum.recording.golden import FunctionFile, Recordings, Sample, entry_of, prompt_of
 from stratum.scope import Root
@@ -49,43 +49,62 @@ class GoldenStore:
 
     def __post_init__(self) -> None:
         self.recordings = Recordings(self.settings.recordings_folder, self.settings.root)
-        self._new: dict[tuple[str, str], Sample] = {}
+        self._new: dict[tuple[str, str, str], Sample] = {}
         self._passed: set[Root] = set()
         self._met: set[tuple[Root, str, str]] = set()
         self._lock = threading.Lock()
 
-    def find(self, request: Request, root: Root) -> Sample | None:
+    def find(
+        self, request: Request, root: Root, holds: Callable[[Sample], bool] = lambda _: True
+    ) -> Sample | None:
         """Return the sample that answers a request at its place, and note its use.
 
         The first sample of the key that lists the place and was not handed out in this root;
         else the only sample of the key, once for each root; else what this run recorded at
-        the place.
+        the place. `holds` says of one without a whole answer whether that still stands; a
+        timeout that does comes before an answer, which is of a caller with more time.
         """
         home = self.recordings.home_of(request.site)
         with self._lock:
-            sample = self._old(request, root, home) if self.reuse else None
-            sample = sample or self._new.get((request.key, _spot(request)))
-            if sample is not None and sample.outcome != "unsent":
+            sample = self._old(request, root, home, holds) if self.reuse else None
+            sample = sample or self._recorded_now(request, holds)
+            if sample is not None:
                 self._use(request, root, sample)
-                return sample
-            return None
+            return sample
 
-    def _old(self, request: Request, root: Root, home: str) -> Sample | None:
+    def _old(
+        self, request: Request, root: Root, home: str, holds: Callable[[Sample], bool]
+    ) -> Sample | None:
         samples = [s for s in self.recordings.of_key(request.key, home) if s.outcome != "unsent"]
-        if not samples or request.place is None:
-            return samples[0] if samples else None
+        fitting = sorted((s for s in samples if holds(s)), key=_precedence)
+        if not fitting or request.place is None:
+            return fitting[0] if fitting else None
         place = str(request.place)
-        for sample in samples:
+        for sample in fitting:
             if place in sample.places and id(sample) not in root.handed:
                 return sample
         if len(samples) == 1 and id(samples[0]) not in root.handed:
             return samples[0]
         return None
 
+    def _recorded_now(self, request: Request, holds: Callable[[Sample], bool]) -> Sample | None:
+        for outcome in ("timeout", "answered"):
+            sample = self._new.get((request.key, _spot(request), outcome))
+            if sample is not None and holds(sample):
+                return sample
+        return None
+
     def _use(self, request: Request, root: Root, sample: Sample) -> None:
         root.handed.add(id(sample))
         self._met.add((root, request.key, _spot(request)))
         self.uses.append(Use(root, request, sample))
+
+    def give_back(self, request: Request, root: Root, sample: Sample) -> None:
+        """Undo the use of a sample that did not end the call after all."""
+        with self._lock:
+            root.handed.discard(id(sample))
+            self._met.discard((root, request.key, _spot(request)))
+            self.uses.remove(Use(root, request, sample))
 
     def is_used(self, request: Request, root: Root) -> bool:
         """Say whether the root was answered, or turned away, at the request's place."""
@@ -94,10 +113,24 @@ class GoldenStore:
     def quoted(self, request: Request) -> Sample | None:
         """Return a sample of the request's key that holds a quote; takes none."""
         home = self.recordings.home_of(request.site)
-        for sample in self.recordings.of_key(request.key, home):
-            if "quote" in sample.entry:
+        samples = self.recordings.of_key(request.key, home) if self.reuse else []
+        for sample in sorted(samples, key=lambda s: "quote" not in s.entry):
+            if "quote" in sample.entry or sample.outcome in ("timeout", "cancelled"):
                 return sample
-        return self._new.get((request.key, _spot(request)))
+        return None
+
+    def turned_away(self, request: Request, quote: Quote | None, root: Root) -> None:
+        """Keep the quote of a call that was not sent, once for each key."""
+        home = self.recordings.home_of(request.site)
+        known = self._new.get((request.key, "", "unsent"))
+        if self.reuse:
+            old = (s for s in self.recordings.of_key(request.key, home) if s.outcome == "unsent")
+            known = known or next(old, None)
+        if known is not None:
+            with self._lock:
+                self._use(request, root, known)
+        elif quote is not None:
+            self.add(Exchange(request, None, "unsent", quote), root)
 
     def add(self, exchange: Exchange, root: Root) -> Sample:
         """Take up an exchange of this run, for all roots that come to its place."""
@@ -106,10 +139,12 @@ class GoldenStore:
         entry = entry_of(request, exchange.reply, exchange.outcome, exchange.quote, day)
         if exchange.expired is not None:
             entry |= {"expired": exchange.expired, "ms": exchange.ms}
+        if exchange.outcome == "cut" and exchange.cap is not None:
+            entry["cap"] = exchange.cap
         entry |= prompt_of(request, store_opaque=self.settings.store_opaque)
         sample = Sample(entry, self.recordings.home_of(request.site), frozenset(), fresh=True)
         with self._lock:
-            self._new[request.key, _spot(request)] = sample
+            self._new[_slot(request, exchange.outcome)] = sample
             self._use(request, root, sample)
         return sample
 
@@ -147,7 +182,7 @@ class GoldenStore:
         file.samples = [
             sample
             for sample in kept
-            if not _is_replaced(sample, fresh, old)
+            if not _is_replaced(sample, fresh, old, complete=complete)
             and not (complete and sample.entry["instructions"] not in current)
             and not (complete and _outdated(sample, used))
         ]
@@ -155,6 +190,8 @@ class GoldenStore:
             file.contracts[short(use.request.contract.hash)] = use.request.contract.schema
             file.instructions[_instructions(use.request)] = use.request.instructions
             places = use.sample.used if complete else use.sample.used | use.sample.places
+            if use.sample.outcome == "unsent":
+                places = set()
             entry = {**use.sample.entry, "instructions": _instructions(use.request)}
             file.samples.append(Sample(entry, home, frozenset(places)))
         answered = {sample.key for sample in file.samples if sample.outcome != "unsent"}
@@ -164,6 +201,20 @@ class GoldenStore:
 
 def _spot(request: Request) -> str:
     return "-" if request.place is None else str(request.place)
+
+
+def _slot(request: Request, outcome: str) -> tuple[str, str, str]:
+    """Return where this run finds what became of a request; one turned away has no place."""
+    match outcome:
+        case "unsent":
+            return request.key, "", outcome
+        case "timeout" | "cancelled":
+            return request.key, _spot(request), outcome
+    return request.key, _spot(request), "answered"
+
+
+def _precedence(sample: Sample) -> int:
+    return {"timeout": 0, "cancelled": 2}.get(sample.outcome, 1)
 
 
 def _instructions(request: Request) -> str:
@@ -184,16 +235,27 @@ def _samples_used(uses: Iterable[Use], home: str) -> list[Use]:
     return list(gathered.values())
 
 
-def _is_replaced(sample: Sample, fresh: Iterable[Use], old: FunctionFile | None) -> bool:
-    """Say whether a call that was asked anew takes the place of this entry."""
+def _is_replaced(
+    sample: Sample, fresh: Iterable[Use], old: FunctionFile | None, *, complete: bool
+) -> bool:
+    """Say whether a call that was asked anew takes the place of this entry.
+
+    A timeout and an answer of one key may belong to tests with different limits: after a
+    partial run both stay.
+    """
     return any(
-        sample.entry["inputs"] == use.sample.entry["inputs"]
+        (complete or not _differ_in_time(sample, use.sample))
+        and sample.entry["inputs"] == use.sample.entry["inputs"]
         and sample.attempt >= use.request.attempt
         and (not sample.places or str(use.request.place) in sample.places)
         and old is not None
         and _settings_of(old.instructions_of(sample)) == _settings_of(use.request.instructions)
         for use in fresh
     )
+
+
+def _differ_in_time(one: Sample, other: Sample) -> bool:
+    return one.key == other.key and (one.outcome == "timeout") != (other.outcome == "timeout")
 
 
 def _settings_of(instructions: dict[str, Any]) -> tuple[Any, Any]:

@@ -1,0 +1,30 @@
+"""Say whether a call that ended without a whole answer would end so again."""
+
+from stratum.budget import Ledger
+from stratum.calls import Request
+from stratum.recording.golden import Sample
+from stratum.scope import Inside
+
+
+def holds(sample: Sample, request: Request, inside: Inside) -> bool:
+    """Say whether the limit that ended the recorded call still stands; True when none did.
+
+    A call that timed out, or was cut off because a budget lowered max_tokens, may be
+    answered under a larger budget: the recording does not outlive the limit.
+    """
+    if sample.outcome == "timeout":
+        return late_ledger(sample, inside) is not None
+    cap = sample.entry.get("cap")
+    if sample.outcome == "cut" and isinstance(cap, int):
+        return request.cap is not None and request.cap <= cap
+    return True
+
+
+def late_ledger(sample: Sample, inside: Inside) -> Ledger | None:
+    """Return the ledger whose time ran out in the recorded call, unless it has more now."""
+    chain = list(inside.ledger.chain()) if inside.ledger else []
+    depth, recorded = sample.entry.get("expired"), sample.entry.get("ms")
+    if not isinstance(depth, int) or not isinstance(recorded, (int, float)):
+        return None
+    ms = chain[depth].budget.ms if 0 <= depth < len(chain) else None
+    return chain[depth] if ms is not None and ms <= recorded else None
