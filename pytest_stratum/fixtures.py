@@ -5,6 +5,7 @@ from typing import Any, overload
 
 import pytest
 
+from pytest_stratum.flow_diff import flow_changes
 from pytest_stratum.session import StratumSession
 from stratum.scope import secrets
 from stratum.trace import TraceRecord, nested, snapshot
@@ -66,4 +67,12 @@ class GoldenFlow:
             "trace": nested(self._traces.records[before:]),
         }
         if not self._golden == seen:
-            raise AssertionError("\n".join(self._golden.get_assert_diff()))
+            raise AssertionError(_difference(list(self._golden.executions.values())[-1]))
+
+
+def _difference(result: Any) -> str:
+    """Say how a flow differs from its golden file, for people."""
+    if result.recalled_data is None:
+        return "this golden flow is not recorded.\n  Record it with pytest --stratum-record."
+    changes = flow_changes(str(result.recalled_data), str(result.asserted_data or ""))
+    return "\n".join(["the golden flow went another way:", *(f"  {line}" for line in changes)])

@@ -39,7 +39,7 @@ def _steps(old: list[Any], new: list[Any], path: str) -> Iterator[str]:
     names_old, names_new = [_name(step) for step in old], [_name(step) for step in new]
     if names_old != names_new and Counter(names_old) == Counter(names_new):
         order = f"{', '.join(names_old)} -> {', '.join(names_new)}"
-        yield f"~ {path or 'flow'}: steps reordered: {order}"
+        yield f"~ {path.removesuffix(' > ') or 'flow'}: steps reordered: {order}"
         return
     matcher = SequenceMatcher(None, names_old, names_new, autojunk=False)
     for tag, a, b, c, d in matcher.get_opcodes():

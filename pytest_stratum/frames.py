@@ -25,7 +25,7 @@ def trim(error: BaseException) -> None:
 
 def _may_hide(error: BaseException, frames: list[TracebackType]) -> bool:
     packages = [_package(frame) for frame in frames]
-    if isinstance(error, StratumError):
+    if isinstance(error, (StratumError, AssertionError)):
         return True
     return "stratum" in packages and packages[-1] not in OURS
 

@@ -29,7 +29,7 @@ class GoldenExtension(AbstractSyrupyExtension):
     def serialize(self, data: Any, **_: Any) -> str:
         plain = {"trace": data.tree()} if isinstance(data, Traces) else jsonable(data)
         text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-        return text
+        return text.removesuffix("...\n")  # what YAML puts after a bare value
 
     @classmethod
     def dirname(cls, *, test_location: PyTestLocation) -> str:
@@ -62,7 +62,7 @@ class GoldenExtension(AbstractSyrupyExtension):
         self, *, snapshot_location: str, snapshot_name: str, session_id: str
     ) -> str | None:
         try:
-            return Path(snapshot_location).read_text(encoding="utf-8")
+            return Path(snapshot_location).read_text(encoding="utf-8", errors="backslashreplace")
         except FileNotFoundError:
             return None
 

@@ -117,7 +117,9 @@ def pytest_make_collect_report(
     if session is None:
         return (yield)
     with session.collection(collector.nodeid):
-        return (yield)
+        report = yield
+    _make_fit(collector.config, report)
+    return report
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -188,7 +190,18 @@ def pytest_runtest_makereport(
     session = item.config.stash.get(SESSION, None)
     if session is not None and report.when == "call":
         session.called(item, report)
+    _make_fit(item.config, report)
     return report
+
+
+def _make_fit(config: pytest.Config, report: pytest.TestReport | pytest.CollectReport) -> None:
+    session = config.stash.get(SESSION, None)
+    if session is None or session.mode is None or not (report.longrepr or report.sections):
+        return
+    from pytest_stratum.hiding import hide
+
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    hide(report, coloured=terminal is None or terminal.hasmarkup)
 
 
 @pytest.hookimpl(specname="pytest_runtest_makereport")
@@ -221,7 +234,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state = session.config.stash.get(SESSION, None)
     if state is None:
         return
-    state.finish(session, int(exitstatus))
+    state.finish(int(exitstatus))
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["stratum"] = state.report.as_data()
     if state.report.blocks and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):

@@ -51,6 +51,10 @@ class Report:
     def _add(self, drift: Drift, nodeid: str) -> None:
         self.blocks.setdefault(drift.cause, Block(drift)).tests[nodeid] = None
 
+    def broke(self, nodeid: str) -> bool:
+        """Say whether a test has met drift; what differs in it then is no cause of its own."""
+        return any(nodeid in block.tests for block in self.blocks.values())
+
     def traced(self, record: TraceRecord) -> None:
         for call in record.calls:
             if call.origin == "live":

@@ -13,7 +13,7 @@ import pytest
 from pytest_stratum.network import Network
 from pytest_stratum.report import Report, shown
 from stratum.calls import Client
-from stratum.errors import ConfigurationError, NotAwaited
+from stratum.errors import ConfigurationError, NotAwaited, RecordingCorrupt
 from stratum.recording.client import RecordingClient
 from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
@@ -66,6 +66,13 @@ class StratumSession:
         except ConfigurationError as error:
             raise pytest.UsageError(str(error)) from error
 
+    def _read_golden(self) -> None:
+        """Read all recordings at once: a broken file is one error, not one for each test."""
+        try:
+            self.store.recordings.read_all()
+        except RecordingCorrupt as error:
+            raise pytest.UsageError(str(error)) from error
+
     @property
     def records(self) -> bool:
         return self.mode in ("record", "record-all")
@@ -77,6 +84,8 @@ class StratumSession:
         return self._store
 
     def start(self) -> None:
+        if self.mode is not None:
+            self._read_golden()
         process.settings = self.settings
         process.secrets_from = None
         if self.records:
@@ -235,28 +244,37 @@ class StratumSession:
                 self.discarded.discard(result.snapshot_location)
                 continue
             self.discarded.add(result.snapshot_location)
-            if not result.success:
+            if not result.success and not self.report.broke(item.nodeid):
                 self.report.flow_differs(item, result, self.mode)
 
     # The end
 
-    def finish(self, session: pytest.Session, exitstatus: int) -> None:
+    def finish(self, exitstatus: int) -> None:
         """Write golden/ in record mode, and gather the counts."""
         if self._store is not None:
             self.report.counted(self._store.counts)
         if self.records and self._store is not None:
-            complete = self._is_complete(session, exitstatus)
+            complete = self._is_complete(exitstatus)
             self.report.wrote(self._store.write(complete=complete), self.settings)
             if self._pending is not None:
                 self.report.reasons = sorted(set(self._pending.reasons))
 
-    def _is_complete(self, session: pytest.Session, exitstatus: int) -> bool:
+    def _is_complete(self, exitstatus: int) -> bool:
         """Say whether every test of the project ran, and passed."""
-        config = session.config
-        everything = config.args_source is not pytest.Config.ArgsSource.ARGS
-        only_root = [Path(arg).resolve() for arg in config.args] == [config.rootpath.resolve()]
         ran_all = self.ran >= self.collected and self.whole and not self._failed
-        return bool(exitstatus == 0 and ran_all and (everything or only_root))
+        return exitstatus == 0 and ran_all and self._selects_all()
+
+    def _selects_all(self) -> bool:
+        """Say whether the command line leaves no test of the project out."""
+        config, root = self.config, self.config.rootpath.resolve()
+        if any(config.getoption(name, None) for name in ("lf", "ignore", "ignore_glob")):
+            return False
+        if not self.settings.root.resolve().is_relative_to(root):
+            return False
+        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+            return True
+        start = config.invocation_params.dir
+        return [(start / arg).resolve() for arg in config.args] == [root]
 
 
 def _uses(item: pytest.Item, definition: Any, names: Any) -> bool:

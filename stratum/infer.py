@@ -22,6 +22,7 @@ from stratum.calls import CacheScope, Settling, Site, Wire
 from stratum.checks import conditions
 from stratum.contracts import Contract
 from stratum.engine import Run, drive, estimate_of
+from stratum.errors import DeclarationError
 from stratum.prompts import Prompt, template
 from stratum.recording.memory import remembering
 from stratum.scope import client_for, current, model_for, secrets
@@ -176,6 +177,8 @@ class Infer(Generic[P, R]):
 
 
 def infer(
+    function: None = None,
+    /,
     *,
     intent: str,
     context: str | None = None,
@@ -203,6 +206,9 @@ def infer(
     >>> friendly
     <@infer friendly>
     """
+
+    if function is not None:
+        raise DeclarationError(f"infer({function!r}, ...); write @infer(intent=...) above the def")
 
     def decorate(function: Callable[..., Any]) -> Infer[P, R]:
         name = function_name(function)

@@ -100,8 +100,8 @@ def _walk(arms: Arms, value: Any, path: str, take: Take) -> Any:
         return jsonable(value, path)
     arms = _matching(arms, value)
     match value:
-        case BaseModel(root=root) if value.__pydantic_root_model__:
-            return _walk(_inside(arms, "root"), root, f"{path}.root", take)
+        case BaseModel() if value.__pydantic_root_model__:
+            return _walk(_inside(arms, "root"), value.__dict__["root"], f"{path}.root", take)
         case BaseModel():
             return _walk_model(arms, value, path, take)
         case Mapping():

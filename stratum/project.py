@@ -16,7 +16,7 @@ from typing import Any
 from stratum.calls import instructions
 from stratum.errors import ConfigurationError
 from stratum.infer import Infer
-from stratum.scope import process, settings
+from stratum.scope import process, secrets, settings
 from stratum.settings import load
 
 TIME_LIMIT = 60.0  # seconds for all files together
@@ -108,7 +108,7 @@ def _answers(source: str, root: Path) -> Iterator[dict[str, Any]]:
     try:
         module = _load(path)
     except (Exception, SystemExit) as error:
-        yield {"why": f"{type(error).__name__}: {error}"}
+        yield {"why": secrets().scrub(f"{type(error).__name__}: {error}")}
         return
     yield {}
     for found in _functions(vars(module).values(), str(path)):
@@ -119,7 +119,9 @@ def _answers(source: str, root: Path) -> Iterator[dict[str, Any]]:
             "line": question.site.line,
             "contract": question.contract.hash,
             "schema": question.contract.schema,
-            "instructions": instructions(question.site, model, question.params, question.wire),
+            "instructions": secrets().redact_data(
+                instructions(question.site, model, question.params, question.wire)
+            ),
         }
 
 

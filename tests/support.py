@@ -62,6 +62,14 @@ def run_pytest(
     )
 
 
+def run_bare(
+    folder: Path, *args: str, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run pytest with Stratum and syrupy only, and what `-p` names: it starts twice as fast."""
+    bare = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **(env or {})}
+    return run_pytest(folder, "-p", "pytest_stratum.plugin", "-p", "syrupy", *args, env=bare)
+
+
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return an environment without keys or settings of whoever runs the tests."""
     kept = ("PATH", "HOME", "PYTHONPATH", "TMPDIR", "LANG", "SYSTEMROOT")

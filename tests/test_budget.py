@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
+from typing import TypeAlias
 
 import pytest
 
@@ -12,6 +14,7 @@ from stratum.budget import NOTHING, Amount, Budget, Estimate, Ledger, Reservatio
 from stratum.errors import BudgetExceeded
 
 CENT = Decimal("0.01")
+Body: TypeAlias = Callable[[], Awaitable[None]]
 
 
 def estimate(usd: str = "0.01", *, least: int = 10, most: int = 10) -> Estimate:
@@ -25,6 +28,19 @@ def flow(usd: float | None = None, **limits: float) -> Ledger:
 
 async def reserve(ledger: Ledger, usd: str = "0.01", place: int = 0, **ends: int) -> Reservation:
     return await ledger.reserve(estimate(usd, **ends), ((place,), 0))
+
+
+def bounded(ledger: Ledger) -> Callable[[Body], Body]:
+    """Bound a body by the time of a ledger."""
+
+    def around(body: Body) -> Body:
+        async def run() -> None:
+            async with ledger.bounded():
+                await body()
+
+        return run
+
+    return around
 
 
 async def turns(count: int = 5) -> None:
@@ -103,7 +119,8 @@ async def test_a_refusal_says_who_what_is_left_and_the_remedy(
         await reserve(flow(**limits))
     assert raised.value.limit == limit
     said = str(raised.value)
-    assert said.startswith("ask would ") and left in said
+    assert said.startswith("ask would ")
+    assert left in said
     assert "Raise the budget, lower max_tokens, or pick a cheaper model." in said
 
 
@@ -145,8 +162,9 @@ async def test_waiters_are_served_in_the_order_of_their_places() -> None:
     assert served == [1, 2, 3]
 
 
-async def test_a_small_one_does_not_overtake_a_large_one_that_waits() -> None:
-    ledger = flow(0.02)
+@pytest.mark.parametrize("outer", [None, flow(1)], ids=["outermost", "nested"])
+async def test_a_small_one_does_not_overtake_a_large_one_that_waits(outer: Ledger | None) -> None:
+    ledger = Ledger(Budget(usd=0.02), "flow g", outer)
     first = await reserve(ledger)
     large = asyncio.create_task(reserve(ledger, "0.02", place=1))
     await turns()
@@ -180,7 +198,8 @@ async def test_a_cancelled_waiter_frees_its_place() -> None:
     large.cancel()
     await turns()
     (await behind).settle(NOTHING)
-    assert ledger._reserved == NOTHING and not ledger._tree.waiters
+    assert ledger._reserved == NOTHING
+    assert not ledger._tree.waiters
 
 
 async def test_a_waiter_cancelled_as_it_is_served_returns_its_reservation() -> None:
@@ -191,7 +210,8 @@ async def test_a_waiter_cancelled_as_it_is_served_returns_its_reservation() -> N
     first.settle(NOTHING)  # serves the second, whose task has not run since
     second.cancel()
     await turns()
-    assert second.cancelled() and ledger._reserved == ledger.spent == NOTHING
+    assert second.cancelled()
+    assert ledger._reserved == ledger.spent == NOTHING
 
 
 async def test_a_waiter_that_is_closed_frees_its_place() -> None:
@@ -211,7 +231,7 @@ def test_a_waiter_on_another_loop_is_woken() -> None:
         first = await reserve(ledger)
         thread.start()
         await asyncio.to_thread(waits.wait, 5)
-        while not ledger._tree.waiters:
+        while not ledger._tree.waiters:  # noqa: ASYNC110 - the other loop has no event to give
             await asyncio.sleep(0.001)
         first.settle(NOTHING)
         await asyncio.to_thread(thread.join, 5)
@@ -223,7 +243,8 @@ def test_a_waiter_on_another_loop_is_woken() -> None:
 
     thread = threading.Thread(target=lambda: asyncio.run(wait()))
     asyncio.run(hold())
-    assert done == [True] and ledger.spent.usd == CENT
+    assert done == [True]
+    assert ledger.spent.usd == CENT
 
 
 def abandoned(ledger: Ledger, count: int) -> Iterator[object]:
@@ -251,16 +272,18 @@ async def test_a_body_that_takes_too_long_is_cancelled() -> None:
     with pytest.raises(BudgetExceeded, match="flow f took longer than its 20 ms") as raised:
         async with flow(ms=20).bounded():
             await asyncio.sleep(5)
-    assert raised.value.limit == "ms" and "Raise ms" in str(raised.value)
+    assert raised.value.limit == "ms"
+    assert "Raise ms" in str(raised.value)
 
 
 async def test_a_body_that_swallows_its_cancellation_is_over_budget_all_the_same() -> None:
+    @bounded(flow(ms=20))
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+
     with pytest.raises(BudgetExceeded):
-        async with flow(ms=20).bounded():
-            try:
-                await asyncio.sleep(5)
-            except asyncio.CancelledError:
-                pass
+        await stubborn()
 
 
 async def test_a_timeout_of_the_body_itself_stays_what_it_is() -> None:
@@ -283,26 +306,31 @@ async def test_a_waiter_gives_up_when_time_is_up() -> None:
     with pytest.raises(BudgetExceeded) as raised:
         async with ledger.bounded():
             await reserve(ledger)
-    assert raised.value.limit == "ms" and not ledger._tree.waiters
+    assert raised.value.limit == "ms"
+    assert not ledger._tree.waiters
     first.settle()
 
 
 async def test_pauses_do_not_count() -> None:
-    outer = flow(ms=30)
-    inner = Ledger(Budget(ms=30), "flow g", outer)
+    outer = flow(ms=80)
+    inner = Ledger(Budget(ms=80), "flow g", outer)
     async with outer.bounded(), inner.bounded():
         with inner.paused(), outer.paused():
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
         await asyncio.sleep(0)
 
 
 async def test_time_runs_on_after_a_pause() -> None:
     ledger = flow(ms=30)
+
+    @bounded(ledger)
+    async def importing() -> None:
+        with ledger.paused():
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(5)
+
     with pytest.raises(BudgetExceeded):
-        async with ledger.bounded():
-            with ledger.paused():
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(5)
+        await importing()
 
 
 async def test_an_unarmed_limit_fires_only_when_told() -> None:
@@ -316,14 +344,18 @@ async def test_an_unarmed_limit_fires_only_when_told() -> None:
 async def test_a_limit_may_be_told_more_than_once() -> None:
     ledger, problems = Ledger(Budget(ms=1), "flow f", armed=False), []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: problems.append(told))
-    with pytest.raises(BudgetExceeded):
-        async with ledger.bounded():
+
+    @bounded(ledger)
+    async def told() -> None:
+        ledger.expire()
+        try:
+            await asyncio.sleep(5)
+        finally:
             ledger.expire()
-            try:
-                await asyncio.sleep(5)
-            finally:
-                ledger.expire()
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    with pytest.raises(BudgetExceeded):
+        await told()
     ledger.expire()
     await turns()
     assert problems == []

@@ -401,6 +401,7 @@ def test_a_condition_that_gives_no_verdict_is_an_error(
         pytest.param(lambda r: r.note, "None", id="attribute"),
         pytest.param(lambda r: r.note and r.low == "None", "None", id="and"),
         pytest.param(lambda r: r.low == 0 or r.note, "None", id="or"),
+        pytest.param(lambda r: (None if r.low else 1) or r.note, "None", id="none-before-or"),
         pytest.param(lambda r: r.note if r.low else r.low > 1, "None", id="branch"),
         pytest.param(lambda r: asserting(r.low), "None", id="call"),
         pytest.param(("a note", lambda r: r.note), "None", id="message"),

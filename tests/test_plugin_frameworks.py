@@ -336,7 +336,7 @@ def test_recording_again_in_random_order_asks_nothing_and_changes_nothing(
 ) -> None:
     run = run_pytest(recorded.folder, "--stratum-record", "-p", "randomly", "--randomly-seed=7")
     assert run.returncode == 0, run.stdout
-    assert "random seed: 7" in run.stdout
+    assert "Using --randomly-seed=7" in run.stdout
     assert asked(recorded.folder) == recorded.asked
     assert files_below(recorded.folder / "golden") == recorded.golden
 

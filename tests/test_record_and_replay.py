@@ -161,3 +161,18 @@ def test_golden_holds_no_key_no_address_and_no_time_of_day(recorded: Recorded) -
         for e in json.loads(recorded.golden[0]["recordings/app.py/classify.json"])["calls"]
     }
     assert all(len(day) == len("2026-01-31") for day in days)
+
+
+def test_without_a_key_recording_fails_at_once_and_lists_what_is_missing(tmp_path: Path) -> None:
+    files = {"pyproject.toml": PYPROJECT, "app.py": APP, "test_app.py": TESTS, "conftest.py": AUDIT}
+    folder = project(tmp_path, files)
+    run = run_pytest(folder, "--stratum-record")
+    assert run.returncode == 1
+    assert "4 failed" in run.stdout
+    assert (
+        "AuthenticationFailed: classify: openai/stratum-local-rules was not allowed" in run.stdout
+    )
+    assert "start `stratum local-model` and use its lines" in run.stdout
+    assert "missing drift · classify · app.py:" in run.stdout
+    assert _audit(folder)["connections"] == 0
+    assert not (folder / "golden").exists()

@@ -32,11 +32,12 @@ CONFTEST = """
         async def complete(self, request):
             with Path("asked.txt").open("a") as file:
                 seen = TOKEN in request.prompt.text + request.prompt.system
-                file.write(f"{request.site.function} {seen} {request.params}\\n".replace(TOKEN, "RAW"))
+                raw = request.params == {"seed_text": [TOKEN]}
+                file.write(f"{request.site.function} {seen} {raw}\\n")
             said = request.prompt.text.partition(": ")[2] or TOKEN
             if "coded" in said:
                 said = "it is " + base64.b64encode(b"ab" + TOKEN.encode()).decode()
-            return stratum.Reply({"value": said}, stratum.Usage(10, 5), "model " + TOKEN, cost=0.001)
+            return stratum.Reply({"value": said}, stratum.Usage(9, 5), "m " + TOKEN, cost=0.001)
 
         async def quote(self, request):
             return stratum.Quote(10, 1.0, 1.0)
@@ -59,7 +60,7 @@ APP = """
     @infer(intent="Read it")
     def read(letter: opaque[str], names: list[str]) -> str: ...
 
-    @infer(intent="Shorten it", ensure=lambda r, text: (len(r), text)[0] < len(text), retries=1)
+    @infer(intent="Shorten it", ensure=lambda r, text: r == text == "", retries=1)
     def shorten(text: str) -> str: ...
 
     @infer(intent="Take it", given=lambda text: text.islower())
@@ -140,8 +141,8 @@ def test_no_file_of_a_recorded_project_holds_a_secret(recorded: tuple[Path, str]
 
 def test_what_is_sent_is_not_touched(recorded: tuple[Path, str]) -> None:
     lines = asked(recorded[0])
-    assert "echo True {'seed_text': ['RAW']}" in lines
-    assert "sign True {}" in lines
+    assert "echo True True" in lines
+    assert "sign True False" in lines
 
 
 def test_recording_prints_no_secret(recorded: tuple[Path, str]) -> None:
@@ -152,3 +153,113 @@ def test_recording_prints_no_secret(recorded: tuple[Path, str]) -> None:
 def test_recordings_replay_under_any_key(recorded: tuple[Path, str], token: str) -> None:
     done = run(recorded[0], "-v", "--stratum-replay", token=token)
     assert (done.returncode, leaks(done.stdout.encode())) == (0, []), done.stdout
+
+
+LEAKING = """
+    import app, base64, pytest
+    from app import TOKEN
+    from urllib.parse import quote
+
+    CODED = {
+        **{f"base64-{n}": base64.b64encode(b"x" * n + TOKEN.encode()).decode() for n in range(3)},
+        "urlsafe": base64.urlsafe_b64encode(TOKEN.encode()).decode(),
+        "lines": base64.encodebytes(b"-" * 40 + TOKEN.encode()).decode(),
+        "url": quote(TOKEN, safe=""),
+    }
+
+    @pytest.mark.parametrize("form", CODED)
+    def test_input(form):
+        app.echo.run(text="use " + CODED[form])
+
+    def test_opaque():
+        app.read.run(letter=CODED["base64-1"], names=[])
+
+    @pytest.mark.xfail
+    def test_expected_to_fail():
+        app.echo.run(text="use " + CODED["url"])
+
+    def test_swallowed():
+        try:
+            app.echo.run(text="use " + CODED["url"])
+        except Exception:
+            pass
+"""
+
+
+def test_an_encoded_secret_fails_the_call_before_anything_is_sent(tmp_path: Path) -> None:
+    folder = project(tmp_path, {**FILES, "test_app.py": LEAKING})
+    done = run(folder, "-v", "-l", "--stratum-record")
+    assert "8 failed, 1 xfailed" in done.stdout
+    assert "SecretLeak: read: the value of SERVICE_TOKEN stands in its prompt" in done.stdout
+    assert (asked(folder), leaks(done.stdout.encode())) == ([], [])
+    assert not (folder / "golden").exists()
+    assert {n: c for n, c in files_below(folder).items() if leaks(c)} == {}
+
+
+def test_an_encoded_secret_in_a_reply_is_not_written(tmp_path: Path) -> None:
+    tests = "import app\ndef test_it(): app.echo.run(text='coded')\n"
+    folder = project(tmp_path, {**FILES, "test_app.py": tests})
+    done = run(folder, "--stratum-record")
+    assert "SecretLeak: echo: the value of SERVICE_TOKEN stands in the reply" in done.stdout
+    assert leaks(done.stdout.encode()) == []
+    assert {n: c for n, c in files_below(folder).items() if leaks(c)} == {}
+
+
+def test_replay_shows_no_encoded_secret_in_place_of_drift(tmp_path: Path) -> None:
+    folder = project(tmp_path, {**FILES, "test_app.py": LEAKING})
+    done = run(folder, "-v", "--stratum-replay")
+    assert "SecretLeak: read: the value of SERVICE_TOKEN" in done.stdout
+    assert leaks(done.stdout.encode()) == []
+
+
+TALKATIVE = """
+    import app, pytest
+    from app import TOKEN
+
+    print("collected with", TOKEN)
+
+    def test_printed():
+        print("printed", TOKEN)
+        value = app.echo.run(text="use " + TOKEN)
+        assert value == "use " + TOKEN
+
+    def test_given():
+        app.take.run(text="USE " + TOKEN)
+
+    def test_rejected():
+        app.shorten.run(text="USE " + TOKEN)
+
+    def test_long():
+        assert "x" * 100 + TOKEN + "y" * 300 == ""
+
+    def test_provider(monkeypatch):
+        async def failing(self, request):
+            raise RuntimeError("cannot send " + TOKEN)
+        import stratum.scope
+        monkeypatch.setattr(type(stratum.scope.process.client), "complete", failing)
+        app.echo.run(text="again " + TOKEN)
+"""
+
+
+@pytest.mark.parametrize("style", ["long", "short", "native"])
+def test_failures_show_no_secret(tmp_path: Path, style: str) -> None:
+    folder = project(tmp_path, {**FILES, "test_app.py": TALKATIVE})
+    done = run(folder, "-vv", "-l", f"--tb={style}", "--junitxml=out.xml", "--stratum-record")
+    assert "5 failed" in done.stdout
+    assert "printed <secret:SERVICE_TOKEN>" in done.stdout
+    assert leaks(done.stdout.encode()) == []
+    assert {n: c for n, c in files_below(folder).items() if leaks(c)} == {}
+
+
+def test_drift_shows_no_secret(recorded: tuple[Path, str], tmp_path: Path) -> None:
+    drifted = APP.replace('"Sign with "', '"Seal with "')
+    golden = {
+        name: content.decode()
+        for name, content in files_below(recorded[0]).items()
+        if name.startswith("golden/")
+    }
+    tests = {"app.py": drifted, "test_app.py": TESTS}
+    folder = project(tmp_path, {**FILES, **tests, **golden})
+    done = run(folder, "--stratum-replay")
+    assert "- Sign with <secret:SERVICE_TOKEN>" in done.stdout
+    assert leaks(done.stdout.encode()) == []

@@ -220,7 +220,9 @@ def _retry_after(text: str) -> float | None:
 def _translated(
     litellm: Any, request: Request, error: Exception, attempt: int, arguments: Mapping[str, Any]
 ) -> Exception:
-    said = truncate(escape(secrets().scrub(str(error))), 500)
+    key = str(arguments.get("api_key") or "")
+    text = str(error).replace(key, "<secret:api_key>") if key else str(error)
+    said = truncate(escape(secrets().scrub(text)), 500)
     who = f"{request.site.function}: {request.model}"
     refused = getattr(error, "status_code", None) in (401, 403)
     if refused or _is(litellm, error, _REJECTED) or _lacks_key(error):

@@ -1,7 +1,7 @@
 """The golden files: one for each `@infer` function, read and written."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,8 +10,7 @@ from stratum.calls import Place, Quote, Reply, Request, Site, Usage
 from stratum.errors import RecordingCorrupt
 from stratum.hashing import digest, short
 from stratum.recording.files import dump_json, escape_name, read_json, write_atomic
-
-FORMAT = 1
+from stratum.recording.formats import FORMAT, upgraded
 
 
 @dataclass(eq=False, slots=True)
@@ -58,13 +57,14 @@ class Sample:
 
 @dataclass(slots=True)
 class FunctionFile:
-    """What is recorded of one function."""
+    """What is recorded of one function; `format` is that of the file it was read from."""
 
     function: str
     source: str
     contracts: dict[str, Any] = field(default_factory=dict)
     instructions: dict[str, Any] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
+    format: int = FORMAT
 
     def schema_of(self, sample: Sample) -> Any:
         return self.contracts.get(sample.entry["contract"])
@@ -95,6 +95,10 @@ class Recordings:
                     self._by_key.setdefault(sample.key, []).append(sample)
         return self._files
 
+    def read_all(self) -> None:
+        """Read the files now; raises `RecordingCorrupt` for the first that is broken."""
+        assert self.files is not None
+
     def of_key(self, key: str, home: str) -> list[Sample]:
         """Return the key's samples: those of the function's own file, else of the first other."""
         assert self.files is not None
@@ -114,7 +118,7 @@ class Recordings:
         """Write a function's file, or remove it when nothing is left; True when it changed."""
         path = self.folder / PurePosixPath(home)
         if file.samples:
-            return write_atomic(path, dump_json(_as_data(file)))
+            return write_atomic(path, text_of(file))
         if not path.exists():
             return False
         path.unlink()
@@ -170,6 +174,11 @@ def prompt_of(request: Request, *, store_opaque: bool) -> dict[str, Any]:
     return {"prompt": request.shown.lines(store_opaque=store_opaque)}
 
 
+def text_of(file: FunctionFile) -> str:
+    """Return what a golden file holds: the same bytes for the same calls."""
+    return dump_json(_as_data(file))
+
+
 def _as_data(file: FunctionFile) -> dict[str, Any]:
     file.samples.sort(key=_position)
     per_key: dict[str, int] = {}
@@ -181,10 +190,15 @@ def _as_data(file: FunctionFile) -> dict[str, Any]:
         "format": FORMAT,
         "function": file.function,
         "source": file.source,
-        "contracts": {name: file.contracts[name] for name in sorted(contracts)},
-        "instructions": {name: file.instructions[name] for name in sorted(instructions)},
+        "contracts": _kept(file.contracts, contracts),
+        "instructions": _kept(file.instructions, instructions),
         "calls": [_call(sample, alone=per_key[sample.key] == 1) for sample in file.samples],
     }
+
+
+def _kept(known: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return what calls refer to; a name that the file did not explain stays unexplained."""
+    return {name: known[name] for name in sorted(names) if name in known}
 
 
 def _position(sample: Sample) -> tuple[Any, ...]:
@@ -214,25 +228,30 @@ def _call(sample: Sample, *, alone: bool) -> dict[str, Any]:
 
 def read(folder: Path, home: str) -> FunctionFile:
     """Read one golden file; raises `RecordingCorrupt` for what is none."""
-    path = folder / PurePosixPath(home)
+    return read_file(folder / PurePosixPath(home), home)
+
+
+def read_file(path: Path, home: str) -> FunctionFile:
+    """Read a golden file that lies anywhere; older formats come out as the current one."""
     data = read_json(path)
     try:
-        if data["format"] != FORMAT:
-            raise RecordingCorrupt(
-                f"{path} has format {data['format']!r}; this version of Stratum reads {FORMAT}.\n"
-                "  Install the version that wrote it, or delete the file and record again."
-            )
-        file = FunctionFile(
-            str(data["function"]), str(data["source"]), data["contracts"], data["instructions"]
-        )
-        file.samples = [_sample(entry, home) for entry in data["calls"]]
-        if not isinstance(file.contracts, dict) or not isinstance(file.instructions, dict):
-            raise TypeError("contracts and instructions are objects")
+        return _function_file(data, path, home)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise RecordingCorrupt(
             f"{path} is no recording of this format ({type(error).__name__}: {error}).\n"
             "  Restore it from version control, or delete it and record again."
         ) from error
+
+
+def _function_file(data: Any, path: Path, home: str) -> FunctionFile:
+    now = upgraded(data, str(path))
+    file = FunctionFile(
+        str(now["function"]), str(now["source"]), now["contracts"], now["instructions"]
+    )
+    if not isinstance(file.contracts, dict) or not isinstance(file.instructions, dict):
+        raise TypeError("contracts and instructions are objects")
+    file.samples = [_sample(entry, home) for entry in now["calls"]]
+    file.format = data["format"]
     return file
 
 
@@ -244,4 +263,6 @@ def _sample(entry: Any, home: str) -> Sample:
     for name in ("tokens", "quote"):
         if not isinstance(entry.get(name, []), list):
             raise TypeError(f"{name} is a list")
+    if type(entry.get("attempt", 0)) is not int:
+        raise TypeError("attempt is a number")
     return Sample(entry, home, places)

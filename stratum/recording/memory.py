@@ -60,7 +60,7 @@ class RememberingClient:
         hidden = secrets()
         for request in requests if ok else ():
             reply = self._replies.get(request.key)
-            if reply is not None and reply.outcome == "answered":
+            if reply is not None:
                 self._keep(request, replace(reply, data=hidden.redact_data(reply.data)))
 
     def _keep(self, request: Request, reply: Reply) -> None:
