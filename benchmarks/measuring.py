@@ -17,6 +17,10 @@ class Spent:
     cpu: float
     peak: float = 0.0
 
+    def each(self, calls: int) -> "Spent":
+        """Return what one of so many calls took."""
+        return Spent(self.wall / calls, self.cpu / calls, self.peak)
+
 
 def timed(work: Callable[[], object]) -> Spent:
     """Run work in this process; the processor's time is of all its threads."""
@@ -52,9 +56,9 @@ def child(arguments: Sequence[str], *, cwd: str | None = None, **environ: str) -
 
 
 def interleaved(
-    works: Mapping[str, Callable[[], Spent]], *, rounds: int, calls: int = 1
+    works: Mapping[str, Callable[[], Spent]], *, rounds: int
 ) -> dict[str, Spent]:
-    """Return the median of each piece of work, divided by its calls, after one round unmeasured.
+    """Return the median of each piece of work, after one round that is not measured.
 
     Every round runs all of them, so that a busy machine slows all alike.
     """
@@ -65,13 +69,13 @@ def interleaved(
         order = list(works.items())
         for name, work in order if number % 2 else reversed(order):
             seen[name].append(work())
-    return {name: _median(spent, calls) for name, spent in seen.items()}
+    return {name: _median(spent) for name, spent in seen.items()}
 
 
-def _median(spent: Sequence[Spent], calls: int) -> Spent:
+def _median(spent: Sequence[Spent]) -> Spent:
     return Spent(
-        statistics.median(each.wall for each in spent) / calls,
-        statistics.median(each.cpu for each in spent) / calls,
+        statistics.median(each.wall for each in spent),
+        statistics.median(each.cpu for each in spent),
         statistics.median(each.peak for each in spent),
     )
 

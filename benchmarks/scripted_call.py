@@ -4,35 +4,30 @@ python benchmarks/scripted_call.py
 """
 
 import asyncio
+from collections.abc import Sequence
 
-from measuring import interleaved, table, timed
+from measuring import Spent, interleaved, table, timed
 from stratum import ScriptedClient, using
 from subject import ANSWER, CALLS, TEXTS, classify
 
 
-async def scripted() -> None:
+async def scripted(texts: Sequence[str]) -> None:
     with using(client=ScriptedClient(lambda request: ANSWER)):
-        for text in TEXTS:
+        for text in texts:
             await classify(text=text)
-
-
-async def short() -> None:
-    with using(client=ScriptedClient(lambda request: ANSWER)):
-        for _ in TEXTS:
-            await classify(text="I love it")
 
 
 def main() -> None:
     with asyncio.Runner() as runner:
+
+        def asked(texts: Sequence[str]) -> Spent:
+            return timed(lambda: runner.run(scripted(texts))).each(CALLS)
+
         works = {
-            "a scripted call of a 2 KB prompt, awaited": lambda: timed(
-                lambda: runner.run(scripted())
-            ),
-            "a scripted call of a short prompt, awaited": lambda: timed(
-                lambda: runner.run(short())
-            ),
+            "a scripted call of a 2 KB prompt, awaited": lambda: asked(TEXTS),
+            "a scripted call of a short prompt, awaited": lambda: asked(["I love it"] * CALLS),
         }
-        table(interleaved(works, rounds=41, calls=CALLS), unit="us")
+        table(interleaved(works, rounds=41), unit="us")
     print("target: at most 50 us")
 
 

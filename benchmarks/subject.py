@@ -73,10 +73,10 @@ class Replay:
             yield
 
 
-_SERVER = """
+_SERVER = f"""
 import sys
 from stratum.testing.local_model import LocalModel
-with LocalModel() as model:
+with LocalModel(answer=lambda body: {ANSWER!r}) as model:
     print(model.base_url, flush=True)
     sys.stdin.read()
 """

@@ -237,7 +237,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     state.finish(int(exitstatus))
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["stratum"] = state.report.as_data()
-    if state.report.blocks and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+    broken = state.report.blocks or state.report.errors
+    if broken and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -7,11 +7,11 @@ from shlex import quote
 from typing import Any
 
 from pytest_stratum.flow_diff import flow_changes
-from stratum.errors import RecordingMissing
+from stratum.errors import RecordingError, RecordingMissing
 from stratum.recording.drift import Drift
 from stratum.recording.store import Counts
 from stratum.settings import Settings
-from stratum.text import escape
+from stratum.text import escape, escape_lines
 from stratum.trace import TraceRecord
 
 SHOWN_TESTS = 3
@@ -35,6 +35,7 @@ class Report:
         self.live = 0
         self.live_cost = 0.0
         self.reasons: list[str] = []
+        self.errors: dict[str, None] = {}  # what no test may hide, such as a leaking secret
         self._changed: list[str] = []
         self._rootpath = rootpath
 
@@ -47,6 +48,8 @@ class Report:
             for drift in error.drifts:
                 if isinstance(drift, Drift):
                     self._add(drift, nodeid)
+        elif isinstance(error, RecordingError):
+            self.errors[str(error)] = None
 
     def _add(self, drift: Drift, nodeid: str) -> None:
         self.blocks.setdefault(drift.cause, Block(drift)).tests[nodeid] = None
@@ -104,6 +107,10 @@ class Report:
     def print(self, terminal: Any, mode: str | None) -> None:
         if self.blocks:
             self._print_drift(terminal)
+        if self.errors:
+            terminal.write_sep("=", "stratum errors", red=True)
+            for text in self.errors:
+                terminal.write_line(escape_lines(text))
         line = self._summary(mode)
         if line:
             terminal.write_sep("-", "stratum")

@@ -100,7 +100,8 @@ def _again(
     last = ask.request
     if last.attempt >= ask.question.retries:
         name = ask.question.site.function
-        return Settled(error=error(name, last.attempt + 1, problems), violations=problems)
+        shown = tuple(map(ask.secrets.scrub, problems))
+        return Settled(error=error(name, last.attempt + 1, shown), violations=shown)
     prompt = last.prompt.again(reply.data, problems)
     request = _request(
         ask.question, prompt, last.model, ask.secrets, last.inputs, attempt=last.attempt + 1

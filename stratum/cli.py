@@ -1,68 +1,49 @@
 """The command `stratum`."""
 
-import argparse
+import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Sequence
-from pathlib import Path
+from io import TextIOWrapper
 
+from stratum.commands import drift, local_model, ls, merge, show, upgrade
 from stratum.errors import StratumError
-from stratum.settings import load
-from stratum.text import escape, escape_lines
+from stratum.text import escape_lines
+
+COMMANDS = (drift, ls, show, merge, upgrade, local_model)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 is well, 1 is drift, 2 is a command or project that cannot work."""
-    parser = argparse.ArgumentParser(
-        prog="stratum", description="Recorded LLM calls: what drifted, and a model to try with."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    drift = commands.add_parser(
-        "drift", help="compare golden/ with the source files, without running a test"
-    )
-    drift.add_argument(
-        "folder", nargs="?", type=Path, default=Path(), help="a folder of the project (default: .)"
-    )
-    model = commands.add_parser(
-        "local-model", help="serve a rule-based stand-in for a model on 127.0.0.1"
-    )
-    model.add_argument("--port", type=int, default=8765, help="the port (default: 8765)")
-    chosen = parser.parse_args(arguments)
+    """Run a command; 0 is well, 1 is something to decide or accept, 2 is what cannot work."""
+    _print_anything()
+    chosen = _parser().parse_args(arguments)
     try:
-        if chosen.command == "drift":
-            return _drift(chosen.folder)
-        return _local_model(chosen.port)
+        code = int(chosen.run(chosen))
+        sys.stdout.flush()
     except StratumError as error:
         print(f"stratum: {escape_lines(str(error))}", file=sys.stderr)
         return 2
-
-
-def _drift(folder: Path) -> int:
-    from stratum.static_drift import find_drift
-
-    settings = load(folder.resolve())
-    if not settings.recordings_folder.is_dir():
-        print(f"nothing is recorded in {settings.recordings_folder}; pytest --stratum-record does")
+    except BrokenPipeError:  # whoever reads it, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    found = find_drift(settings)
-    for drift in found.drifts:
-        print(escape_lines(drift.text), end="\n\n")
-    functions = f"{found.checked} function{'s' * (found.checked != 1)}"
-    print(f"{functions} with {found.calls} recorded calls compared, {found.outdated} outdated")
-    if found.later:
-        names = escape(", ".join(sorted(set(found.later))))
-        print(f"only compared when tests run: {names}")
-    if not found.drifts:
-        print("no drift")
-        return 0
-    print("accept: pytest --stratum-record")
-    return 1
+    return code
 
 
-def _local_model(port: int) -> int:
-    from stratum.testing.local_model import serve
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="stratum", description="Recorded LLM calls: what is recorded, and what drifted."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
 
-    serve(port)
-    return 0
+
+def _print_anything() -> None:
+    """Let characters that the terminal's encoding lacks be shown as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

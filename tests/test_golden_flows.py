@@ -279,15 +279,19 @@ def test_a_users_own_snapshots_are_left_to_the_user(tmp_path: Path) -> None:
     assert run_bare(folder, "--snapshot-update").returncode == 0
     golden = files_below(folder / "golden")
     assert len(golden) == 2
-    partial = run_bare(folder, "--snapshot-update", "-k", "test_theirs and 1")
+    partial = run_bare(folder, "--snapshot-update", "-k", "test_ours")
     assert partial.returncode == 0, partial.stdout
+    assert "unused" not in partial.stdout
+    assert "deleted" not in partial.stdout
     assert files_below(folder / "golden") == golden
 
-    tests = folder / "test_app.py"
-    tests.write_text(MIXED.replace("[1, 2]", "[1]"))
+    shorter = MIXED.replace("[1, 2]", "[1]").replace("def test_other", "def other")
+    (folder / "test_app.py").write_text(shorter)
     replayed = run_bare(folder, "--stratum-replay")
     assert "1 snapshot unused" in replayed.stdout  # of theirs, and none of ours
     assert replayed.returncode == 1
+    assert "1 unused snapshot deleted" in run_bare(folder, "--snapshot-update").stdout
+    assert files_below(folder / "golden") == golden
 
 
 def test_two_values_and_odd_names_have_files_of_their_own(tmp_path: Path) -> None:

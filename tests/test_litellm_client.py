@@ -280,8 +280,7 @@ def test_a_rejected_key_raises_at_once(status: int, message: str) -> None:
 
 def test_a_missing_key_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(module, "FIRST_WAIT", 1000)
-    heard = ask(GOOD, api_key=None)
+    heard = ask(GOOD, function=say.with_(budget=Budget(ms=400)), api_key=None)
     assert isinstance(heard.error, AuthenticationFailed)
     assert heard.bodies == []
 

@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.support import ECHO, LIVE, SETTINGS, asked, project, run_bare
+from tests.support import ECHO, LIVE, SETTINGS, asked, files_below, project, run_bare
 
 APP = """\
 from stratum import infer
@@ -415,6 +415,20 @@ def test_a_hidden_miss_never_gives_exit_code_0(hidden: Path, how: str) -> None:
     run = run_bare(hidden, "--stratum-replay", "-k", how)
     assert run.returncode == 1, run.stdout
     assert "missing drift · shout" in run.stdout
+
+
+def test_a_leaking_secret_fails_the_run_even_where_failure_is_expected(tmp_path: Path) -> None:
+    leak = """
+def answer(request):
+    import base64, os
+    return {"value": base64.b64encode(os.environ["SERVICE_TOKEN"].encode()).decode()}
+"""
+    tests = "import pytest\n" + ONE.replace("def test_one", "@pytest.mark.xfail\ndef test_one")
+    folder = echo(tmp_path, tests, conftest__py=LIVE + leak)
+    run = run_bare(folder, "--stratum-record", "-rA", env={"SERVICE_TOKEN": "kP9x-Vb3q-Zt7w-Lm2s"})
+    assert run.returncode == 1, run.stdout
+    assert "shout: the value of SERVICE_TOKEN stands in the reply" in run.stdout
+    assert not any(b'"reply"' in text for text in files_below(folder / "golden").values())
 
 
 FORGOTTEN = """\

@@ -8,7 +8,9 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from stratum.attempts import begin
+from stratum.attempts import Settled, begin, judge
+from stratum.calls import Reply
+from stratum.errors import PreconditionFailed
 from stratum.infer import infer
 from stratum.prompts import Prompt
 from stratum.redact import Secrets
@@ -172,3 +174,34 @@ def test_credentials_in_params_are_not_in_the_key(name: str) -> None:
 
     request = begin(say.question, {"text": "x"}, model="m", secrets=Secrets()).request
     assert request.instructions["params"] == {}
+
+
+def test_an_error_shows_no_secret_of_the_inputs() -> None:
+    @infer(intent="Say", given=lambda text: not text)
+    def say(text: str) -> str: ...
+
+    with pytest.raises(PreconditionFailed, match=r'\(actual: "<secret:API_KEY>"\)') as caught:
+        begin(say.question, {"text": VALUE}, model="m", secrets=hiding())
+    assert caught.value.violations == ('given: not text (actual: "<secret:API_KEY>")',)
+
+
+@pytest.mark.parametrize("answer", [[VALUE], VALUE], ids=["contract", "ensure"])
+def test_an_error_shows_no_secret_of_the_answer(answer: Any) -> None:
+    @infer(intent="Say", ensure=lambda r: not r, retries=0)
+    def say(text: str) -> str: ...
+
+    move = judge(begin(say.question, {"text": "x"}, model="m", secrets=hiding()), Reply(answer))
+    assert isinstance(move, Settled)
+    assert VALUE not in f"{move.error} {move.violations}"
+    assert "<secret:API_KEY>" in str(move.error)
+
+
+def test_a_value_is_replaced_before_a_violation_is_cut() -> None:
+    @infer(intent="Say", ensure=lambda r, text: not text, retries=1)
+    def say(text: str) -> str: ...
+
+    def retried(value: str) -> Any:
+        inputs = {"text": "a" * 100 + value + "b" * 100}
+        return judge(begin(say.question, inputs, model="m", secrets=hiding(value)), Reply("x"))
+
+    assert retried(VALUE).request.key == retried(VALUE * 3).request.key

@@ -2,13 +2,15 @@
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 from urllib.parse import quote
 
 import pytest
 
-from tests.support import asked, files_below, project, run_pytest
+from tests.support import asked, clean_environment, files_below, project, run_pytest
 
 # Made up here, so that no source file of a project holds them.
 TOKEN = "-".join(["Zq7", 'f"K<9>', "x2Lm" * 3, "\\w/p8"])
@@ -263,3 +265,15 @@ def test_drift_shows_no_secret(recorded: tuple[Path, str], tmp_path: Path) -> No
     done = run(folder, "--stratum-replay")
     assert "- Sign with <secret:SERVICE_TOKEN>" in done.stdout
     assert leaks(done.stdout.encode()) == []
+
+
+def test_the_drift_command_compares_without_secrets(recorded: tuple[Path, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stratum.cli", "drift"],
+        cwd=recorded[0],
+        env=clean_environment({"SERVICE_TOKEN": ROTATED}),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (done.returncode, "no drift" in done.stdout) == (0, True), done.stdout + done.stderr

@@ -95,6 +95,7 @@ def test_folders_are_below_the_root(tmp_path: Path) -> None:
         ("prices.m = {input = 1}", "prices.'m' = {'input': 1} should be"),
         ("prices.m = {input = -1, output = 1}", "should be { input = dollars"),
         ("prices.m = {input = nan, output = 1}", "should be { input = dollars"),
+        ("prices.m = {input = 1, output = inf}", "should be { input = dollars"),
         ("prices.m = {input = 1, output = 1, cached = 1}", "should be { input = dollars"),
         ("prices = 3", "prices = 3 should be { input = dollars"),
         ("now = '2026-01-01'", "now = '2026-01-01' should be a date or a date with time"),
@@ -102,7 +103,8 @@ def test_folders_are_below_the_root(tmp_path: Path) -> None:
     ],
     ids=["misspelt", "unknown", "model", "blank", "zero", "bool", "text", "absolute", "above",
          "empty", "recordings", "store_opaque", "redact", "redact-items", "bad-pattern",
-         "greedy-pattern", "price", "half-price", "negative-price", "nan-price", "extra-price",
+         "greedy-pattern", "price", "half-price", "negative-price", "nan-price", "endless-price",
+         "extra-price",
          "prices", "now", "time"],
 )  # fmt: skip
 def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:

@@ -40,7 +40,8 @@ class RecordingClient:
 
     async def complete(self, request: Request) -> Reply:
         inside = current()
-        sample = self._store.find(request, inside.root, lambda s: holds(s, request, inside))
+        find = self._store.recorded if self._inner is None else self._store.find
+        sample = find(request, inside.root, lambda s: holds(s, request, inside))
         if sample is not None:
             reply = await self._replay(sample, request, inside)
             if reply is not None:

@@ -210,7 +210,9 @@ def _explain(path: Path, text: str, error: ValueError) -> str:
         return (
             f"{_at(path, text, conflict.start())} has the merge-conflict marker "
             f"{conflict[0].strip()}; keep one side (git checkout --ours or --theirs "
-            f"{_shown(path)}), then record what is missing with pytest --stratum-record"
+            f"{_shown(path)}), then record what is missing with pytest --stratum-record; or join "
+            "both sides by key and place with stratum merge BASE OURS THEIRS, which git can do "
+            "on its own"
         )
     if isinstance(error, json.JSONDecodeError):
         place = f"{_at(path, text, error.pos)}:{error.colno}"

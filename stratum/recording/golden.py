@@ -1,7 +1,7 @@
 """The golden files: one for each `@infer` function, read and written."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,15 +12,21 @@ from stratum.hashing import digest, short
 from stratum.recording.files import dump_json, escape_name, read_json, write_atomic
 from stratum.recording.formats import FORMAT, upgraded
 
+ANY = "*"  # among the places of a sample: those that no sample of its key names
+
 
 @dataclass(eq=False, slots=True)
 class Sample:
-    """One recorded exchange. `places` are those of the file, `used` those of this run."""
+    """One recorded exchange, and the places that it answers by name.
+
+    An `open` one also answers at places that no sample of its key names, once for each root;
+    a `fresh` one was made in this run.
+    """
 
     entry: dict[str, Any]
     home: str
-    places: frozenset[str]
-    used: set[str] = field(default_factory=set)
+    places: frozenset[str] = frozenset()
+    open: bool = False
     fresh: bool = False
 
     @property
@@ -100,13 +106,10 @@ class Recordings:
         assert self.files is not None
 
     def of_key(self, key: str, home: str) -> list[Sample]:
-        """Return the key's samples: those of the function's own file, else of the first other."""
+        """Return the key's samples, those of the function's own file first."""
         assert self.files is not None
         samples = self._by_key.get(key, [])
-        if len(samples) < 2:
-            return samples
-        own = [sample for sample in samples if sample.home == home]
-        return own or [sample for sample in samples if sample.home == samples[0].home]
+        return samples if len(samples) < 2 else sorted(samples, key=lambda s: s.home != home)
 
     def add(self, sample: Sample) -> None:
         self._by_key.setdefault(sample.key, []).append(sample)
@@ -181,9 +184,6 @@ def text_of(file: FunctionFile) -> str:
 
 def _as_data(file: FunctionFile) -> dict[str, Any]:
     file.samples.sort(key=_position)
-    per_key: dict[str, int] = {}
-    for sample in file.samples:
-        per_key[sample.key] = per_key.get(sample.key, 0) + 1
     contracts = {sample.entry["contract"] for sample in file.samples}
     instructions = {sample.entry["instructions"] for sample in file.samples}
     return {
@@ -192,7 +192,7 @@ def _as_data(file: FunctionFile) -> dict[str, Any]:
         "source": file.source,
         "contracts": _kept(file.contracts, contracts),
         "instructions": _kept(file.instructions, instructions),
-        "calls": [_call(sample, alone=per_key[sample.key] == 1) for sample in file.samples],
+        "calls": [_call(sample) for sample in file.samples],
     }
 
 
@@ -217,11 +217,11 @@ def sorted_places(places: Iterable[str]) -> list[Place]:
     return sorted(Place.parse(place) for place in places)
 
 
-def _call(sample: Sample, *, alone: bool) -> dict[str, Any]:
+def _call(sample: Sample) -> dict[str, Any]:
     entry = {name: value for name, value in sample.entry.items() if name != "places"}
-    if alone or not sample.places:
+    if not sample.places:
         return entry
-    places = [str(place) for place in sorted_places(sample.places)]
+    places = [ANY] * sample.open + [str(place) for place in sorted_places(sample.places)]
     head = {name: entry.pop(name) for name in ("key", "inputs")}
     return {**head, "places": places, **entry}
 
@@ -251,12 +251,15 @@ def _function_file(data: Any, path: Path, home: str) -> FunctionFile:
     if not isinstance(file.contracts, dict) or not isinstance(file.instructions, dict):
         raise TypeError("contracts and instructions are objects")
     file.samples = [_sample(entry, home) for entry in now["calls"]]
+    for sample in the_only_ones(file.samples):
+        sample.open = True
     file.format = data["format"]
     return file
 
 
 def _sample(entry: Any, home: str) -> Sample:
-    places = frozenset(str(Place.parse(place)) for place in entry.get("places", ()))
+    named = set(entry.get("places", (ANY,)))
+    places = frozenset(str(Place.parse(place)) for place in named - {ANY})
     for name in ("key", "inputs", "contract", "instructions"):
         if not isinstance(entry[name], str):
             raise TypeError(f"{name} is a text")
@@ -265,4 +268,13 @@ def _sample(entry: Any, home: str) -> Sample:
             raise TypeError(f"{name} is a list")
     if type(entry.get("attempt", 0)) is not int:
         raise TypeError("attempt is a number")
-    return Sample(entry, home, places)
+    return Sample(entry, home, places, open=ANY in named)
+
+
+def the_only_ones(samples: Iterable[Sample]) -> list[Sample]:
+    """Return the samples that are the only one of their key."""
+    by_key: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.outcome != "unsent":
+            by_key.setdefault(sample.key, []).append(sample)
+    return [group[0] for group in by_key.values() if len(group) == 1]

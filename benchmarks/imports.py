@@ -1,0 +1,81 @@
+"""Measure what importing Stratum, and having its pytest plugin, costs.
+
+    python benchmarks/imports.py
+
+Every figure is of a process of its own, the interpreter's start included.
+"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from measuring import Spent, child, interleaved, table
+
+BASELINE = "from pydantic import BaseModel, TypeAdapter; import asyncio, inspect"
+TESTS = "def test_nothing(): pass\n"
+USING = f"{BASELINE}\nimport stratum\n{TESTS}"
+
+
+def pytest(folder: Path, *arguments: str) -> Spent:
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    return child(command, cwd=str(folder), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+
+
+def difference(label: str, more: Spent, less: Spent, target: str = "") -> None:
+    wall, cpu = (more.wall - less.wall) * 1e3, (more.cpu - less.cpu) * 1e3
+    aim = f"   target {target}" if target else ""
+    print(f"difference {label:47} {wall:+10.2f} {cpu:+10.2f}{aim}")
+
+
+def imports() -> None:
+    works = {
+        "python -c pass": lambda: child(["-c", "pass"]),
+        "pydantic, asyncio, inspect": lambda: child(["-c", BASELINE]),
+        "the same and stratum": lambda: child(["-c", f"{BASELINE}; import stratum"]),
+        "import stratum": lambda: child(["-c", "import stratum"]),
+    }
+    spent = interleaved(works, rounds=15)
+    table(spent, unit="ms")
+    base = spent["pydantic, asyncio, inspect"]
+    difference("import stratum", spent["import stratum"], base, "+25 ms")
+    difference("import stratum after them", spent["the same and stratum"], base, "+25 ms")
+
+
+def plugins(folder: Path) -> None:
+    """Compare a run of one test that needs nothing, and of one that imports Stratum."""
+    (folder / "test_it.py").write_text(TESTS)
+    (folder / "test_using.py").write_text(USING)
+    ours = ("-p", "pytest_stratum.plugin")
+    works = {
+        "pytest, no plugin": lambda: pytest(folder, "test_it.py"),
+        "pytest -p pytest_stratum.plugin": lambda: pytest(folder, *ours, "test_it.py"),
+        "tests that import stratum, no plugin": lambda: pytest(folder, "test_using.py"),
+        "tests that import stratum, --stratum-replay": lambda: pytest(
+            folder, *ours, "--stratum-replay", "test_using.py"
+        ),
+    }
+    other = "pytest -p pytest_recording.plugin"
+    try:
+        import pytest_recording  # noqa: F401
+    except ImportError:
+        print("pytest-recording is left out: it is not installed")
+    else:
+        works[other] = lambda: pytest(folder, "-p", "pytest_recording.plugin", "test_it.py")
+    spent = interleaved(works, rounds=9)
+    table(spent, unit="ms")
+    none = spent["pytest, no plugin"]
+    difference("our plugin", spent["pytest -p pytest_stratum.plugin"], none, "+30 ms")
+    using = spent["tests that import stratum, no plugin"]
+    replaying = spent["tests that import stratum, --stratum-replay"]
+    difference("our plugin, replaying", replaying, using)
+    if other in spent:
+        difference("pytest-recording", spent[other], none)
+
+
+def main() -> None:
+    imports()
+    with TemporaryDirectory() as folder:
+        plugins(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""`stratum drift`: compare golden/ with the source files."""
+
+from argparse import Namespace
+
+from stratum.commands.project import Subcommands, add_folder, is_recorded
+from stratum.settings import load
+from stratum.text import escape, escape_lines
+
+
+def add(commands: Subcommands) -> None:
+    parser = commands.add_parser(
+        "drift", help="compare golden/ with the source files, without running a test"
+    )
+    add_folder(parser)
+    parser.set_defaults(run=run)
+
+
+def run(chosen: Namespace) -> int:
+    from stratum.static_drift import find_drift
+
+    settings = load(chosen.folder.resolve())
+    if not is_recorded(settings):
+        return 0
+    found = find_drift(settings)
+    for drift in found.drifts:
+        print(escape_lines(drift.text), end="\n\n")
+    functions = f"{found.checked} function{'s' * (found.checked != 1)}"
+    print(f"{functions} with {found.calls} recorded calls compared, {found.outdated} outdated")
+    if found.later:
+        names = escape(", ".join(sorted(set(found.later))))
+        print(f"only compared when tests run: {names}")
+    if not found.drifts:
+        print("no drift")
+        return 0
+    print("accept: pytest --stratum-record")
+    return 1

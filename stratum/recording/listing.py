@@ -1,0 +1,176 @@
+"""What is recorded, as values that can be shown: of a project, of a function, of one call."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from stratum.errors import RecordingCorrupt
+from stratum.prompts import Turn
+from stratum.recording.golden import FunctionFile, Sample, homes, read, sorted_places
+
+_MOST = 1e15  # a larger number in a golden file is no count and no price
+
+
+@dataclass(frozen=True, slots=True)
+class CallListing:
+    """One recorded call. `cost` is in US dollars, None when unknown; `attempt` counts from 0."""
+
+    key: str
+    places: tuple[str, ...]
+    attempt: int
+    outcome: str
+    recorded_on: str
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    answered_by: str
+    edited: bool
+
+    @classmethod
+    def of(cls, sample: Sample) -> Self:
+        entry = sample.entry
+        taken, given = (*entry.get("tokens", ()), 0, 0)[:2]
+        return cls(
+            key=sample.key,
+            places=tuple(map(str, sorted_places(sample.places))),
+            attempt=sample.attempt,
+            outcome=sample.outcome,
+            recorded_on=str(entry.get("recorded_on", "")),
+            input_tokens=_count(taken),
+            output_tokens=_count(given),
+            cost=_money(entry.get("cost")),
+            answered_by=str(entry.get("answered_by", "")),
+            edited=is_edited(sample),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What some calls come to; `unpriced` were answered at a price that nobody knows."""
+
+    calls: int
+    first_day: str
+    last_day: str
+    input_tokens: int
+    output_tokens: int
+    cost: float
+    unpriced: int
+    edited: int
+    models: tuple[str, ...]
+
+    @classmethod
+    def of(cls, calls: Iterable[CallListing]) -> Self:
+        calls = tuple(calls)
+        days = sorted(call.recorded_on for call in calls if call.recorded_on)
+        return cls(
+            calls=len(calls),
+            first_day=days[0] if days else "",
+            last_day=days[-1] if days else "",
+            input_tokens=sum(call.input_tokens for call in calls),
+            output_tokens=sum(call.output_tokens for call in calls),
+            cost=sum(call.cost or 0.0 for call in calls),
+            unpriced=sum(call.cost is None and call.outcome == "answered" for call in calls),
+            edited=sum(call.edited for call in calls),
+            models=tuple(sorted({call.answered_by for call in calls if call.answered_by})),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionListing:
+    """What is recorded of one function; `file` is below the folder of the recordings."""
+
+    function: str
+    source: str
+    file: str
+    sums: Sums
+    calls: tuple[CallListing, ...]
+
+    @classmethod
+    def of(cls, home: str, file: FunctionFile) -> Self:
+        calls = tuple(CallListing.of(sample) for sample in file.samples)
+        return cls(file.function, file.source, home, Sums.of(calls), calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One recorded call in its file."""
+
+    home: str
+    file: FunctionFile
+    sample: Sample
+
+    @property
+    def before(self) -> list[Sample]:
+        """The recorded attempts before a retry that may be its own, each at its own number."""
+        entry, places = self.sample.entry, self.sample.places
+        same = [
+            other
+            for other in self.file.samples
+            if all(other.entry[name] == entry[name] for name in ("inputs", "instructions"))
+            and other.attempt < self.sample.attempt
+        ]
+        return [other for other in same if places & other.places] or same
+
+    def prompt(self) -> list[str] | None:
+        """Return the prompt as it was sent, line by line; None when its first part is not there.
+
+        A retry holds its violations only: the prompt is that of the first attempt, the answer
+        that the retry is about, and what was wrong with it.
+        """
+        if "retry" not in self.sample.entry:
+            return _texts(self.sample.entry.get("prompt"))
+        first = next((s for s in self.before if s.attempt == 0), None)
+        lines = _texts(first.entry.get("prompt")) if first else None
+        return None if lines is None else [*lines, "", *self.turn()]
+
+    def turn(self) -> list[str]:
+        """Return what a retry adds to the first attempt's prompt, without the last answer."""
+        violations = _texts(self.sample.entry.get("retry")) or []
+        return Turn(None, tuple(violations)).text.split("\n")
+
+    def inputs(self) -> str:
+        """Return the prompt after the instructions, or what a retry adds, on one line."""
+        if "retry" in self.sample.entry:
+            return "retry: " + "; ".join(_texts(self.sample.entry["retry"]) or [])
+        words = self.file.instructions_of(self.sample)
+        parts = [str(words[name]).strip() for name in ("intent", "context") if words.get(name)]
+        lines = _texts(self.sample.entry.get("prompt")) or []
+        return " ".join(lines[len("\n\n".join(parts).split("\n")) :]).strip()
+
+
+def read_each(folder: Path) -> tuple[dict[str, FunctionFile], list[RecordingCorrupt]]:
+    """Return the golden files below a folder by home, and why others cannot be read."""
+    files: dict[str, FunctionFile] = {}
+    faults: list[RecordingCorrupt] = []
+    for home in homes(folder):
+        try:
+            files[home] = read(folder, home)
+        except RecordingCorrupt as error:
+            faults.append(error)
+    return files, faults
+
+
+def find(files: dict[str, FunctionFile], prefix: str) -> Iterator[Found]:
+    """Yield the calls whose key begins with a prefix."""
+    for home, file in files.items():
+        for sample in file.samples:
+            if sample.key.startswith(prefix.lower()):
+                yield Found(home, file, sample)
+
+
+def is_edited(sample: Sample) -> bool:
+    """Say whether a person wrote the reply."""
+    return sample.entry.get("edited") is True
+
+
+def _texts(value: Any) -> list[str] | None:
+    return [str(line) for line in value] if isinstance(value, list) else None
+
+
+def _count(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < _MOST else 0
+
+
+def _money(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and abs(value) < _MOST else None

@@ -1,0 +1,173 @@
+"""Renew a golden file with what a run used and recorded of its function."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stratum.calls import Request
+from stratum.hashing import digest, short
+from stratum.recording.golden import FunctionFile, Sample, the_only_ones
+from stratum.scope import Root
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A root met a sample at a request."""
+
+    root: Root
+    request: Request
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A sample, the last request that met it, and all places where it was met.
+
+    `repeated` says that one root met it at more than one of them.
+    """
+
+    sample: Sample
+    request: Request
+    places: frozenset[str]
+    repeated: bool
+
+
+def spot(request: Request) -> str:
+    """Return the text of a request's place; `-` when it has none."""
+    return "-" if request.place is None else str(request.place)
+
+
+def renewed(
+    old: FunctionFile | None, home: str, uses: Iterable[Use], *, complete: bool
+) -> FunctionFile:
+    """Return the file that a run leaves: what was used, and what it knows nothing of.
+
+    After a complete run the places are exactly those used, and what is outdated or could
+    answer nothing any more is gone.
+    """
+    used = _used(uses)
+    site = used[-1].request.site
+    file = FunctionFile(site.function, home.rpartition("/")[0])
+    if old is not None:
+        file.contracts, file.instructions = dict(old.contracts), dict(old.instructions)
+        file.samples = _kept(old, used, complete=complete)
+    for each in used:
+        file.contracts[short(each.request.contract.hash)] = each.request.contract.schema
+        file.instructions[_instructions(each.request)] = each.request.instructions
+        file.samples.append(_updated(each, home, used, complete=complete))
+    answered = {sample.key for sample in file.samples if sample.outcome != "unsent"}
+    file.samples = [s for s in file.samples if s.outcome != "unsent" or s.key not in answered]
+    _open_the_only_ones(file, used, complete=complete)
+    return file
+
+
+def _used(uses: Iterable[Use]) -> list[Used]:
+    """Return each sample once, with its places."""
+    by_sample: dict[int, list[Use]] = {}
+    for use in uses:
+        by_sample.setdefault(id(use.sample), []).append(use)
+    return [_gathered(group) for group in by_sample.values()]
+
+
+def _gathered(uses: list[Use]) -> Used:
+    met = {(id(use.root), spot(use.request)) for use in uses if use.request.place is not None}
+    places = frozenset(place for _, place in met)
+    repeated = len({root for root, _ in met}) < len(met)
+    return Used(uses[0].sample, uses[-1].request, places, repeated)
+
+
+def _updated(each: Used, home: str, used: Iterable[Used], *, complete: bool) -> Sample:
+    """Return a used sample as it is written; one from another file is copied home."""
+    sample, places = each.sample, each.places
+    if not complete:
+        places |= sample.places - _taken(sample, used)
+    if sample.outcome == "unsent":
+        places = frozenset()
+    entry = {**sample.entry, "instructions": _instructions(each.request)}
+    return Sample(entry, home, places, open=sample.open and not complete)
+
+
+def _open_the_only_ones(file: FunctionFile, used: Iterable[Used], *, complete: bool) -> None:
+    """Write a key's only sample without places, unless one root needs it at several."""
+    named = {(each.sample.key, each.repeated or _is_named(each, complete)) for each in used}
+    for sample in the_only_ones(file.samples):
+        sample.open = True
+        if (sample.key, False) in named:
+            sample.places = frozenset()
+
+
+def _is_named(each: Used, complete: bool) -> bool:
+    return not complete and not each.sample.fresh and bool(each.sample.places)
+
+
+def _kept(old: FunctionFile, used: list[Used], *, complete: bool) -> list[Sample]:
+    """Return what stays of the entries that this run did not use."""
+    met = {id(each.sample) for each in used}
+    unused = [sample for sample in old.samples if id(sample) not in met]
+    if complete:
+        unused = [sample for sample in unused if _may_be_needed(sample, used)]
+    left = (_left(sample, old, used, complete=complete) for sample in unused)
+    return [sample for sample in left if sample is not None]
+
+
+def _may_be_needed(sample: Sample, used: list[Used]) -> bool:
+    """Say whether anything could ask for an entry that a complete run did not use."""
+    return (
+        sample.key not in {each.sample.key for each in used}
+        and sample.entry["contract"] in {short(each.request.contract.hash) for each in used}
+        and sample.entry["instructions"] in {_instructions(each.request) for each in used}
+    )
+
+
+def _left(
+    sample: Sample, old: FunctionFile, used: Iterable[Used], *, complete: bool
+) -> Sample | None:
+    """Return what calls that were asked anew leave of an entry: it without their places.
+
+    They replace the entries with the same inputs, model and params, from their attempt on. An
+    entry without places goes when it drifted or was asked anew itself; a retry that is as
+    it would be asked today may follow an answer at another place.
+    """
+    fresh = [each for each in used if each.sample.fresh and _replaces(each, sample, old)]
+    if not complete:
+        fresh = [each for each in fresh if not _differ_in_time(sample, each.sample)]
+    if sample.places:
+        places = sample.places - {place for each in fresh for place in each.places}
+        return replace(sample, places=places) if places else None
+    if not complete:
+        fresh = [each for each in fresh if not (sample.attempt and _is_current(sample, each))]
+    return None if fresh else sample
+
+
+def _taken(sample: Sample, used: Iterable[Used]) -> frozenset[str]:
+    """Return the places at which a sample's key was asked anew."""
+    fresh = (each for each in used if each.sample.fresh and each.sample.key == sample.key)
+    same = (each for each in fresh if not _differ_in_time(sample, each.sample))
+    return frozenset(place for each in same for place in each.places)
+
+
+def _replaces(fresh: Used, sample: Sample, old: FunctionFile) -> bool:
+    return (
+        sample.entry["inputs"] == fresh.sample.entry["inputs"]
+        and sample.attempt >= fresh.request.attempt
+        and _settings_of(old.instructions_of(sample)) == _settings_of(fresh.request.instructions)
+    )
+
+
+def _is_current(sample: Sample, each: Used) -> bool:
+    """Say whether an entry is of today's contract and instructions."""
+    written = (sample.entry["contract"], sample.entry["instructions"])
+    return written == (short(each.request.contract.hash), _instructions(each.request))
+
+
+def _differ_in_time(one: Sample, other: Sample) -> bool:
+    """Say whether the entries are of one call under different limits, for different tests."""
+    return one.key == other.key and (one.outcome == "timeout") != (other.outcome == "timeout")
+
+
+def _instructions(request: Request) -> str:
+    return short(digest(request.instructions))
+
+
+def _settings_of(instructions: dict[str, Any]) -> tuple[Any, Any]:
+    return instructions.get("model"), instructions.get("params")
