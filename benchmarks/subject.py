@@ -43,7 +43,7 @@ def record(folder: Path) -> Settings:
         for text in TEXTS:
             classify.run(text=text)
     store.passed(root)
-    store.write(complete=False)
+    store.write(complete=True)
     return settings
 
 

@@ -78,7 +78,7 @@ from tone import TEXT, classify
 
 @pytest.mark.parametrize("test", range(2000))
 def test_positive(test):
-    found = classify.run(text=f"{test % 100} {test // 100} {TEXT}")
+    found = classify.run(text=f"{test // 100} {test % 100} {TEXT}")
     assert found.label == "positive"
     assert found.confidence > 0.5
 ''',
@@ -100,23 +100,23 @@ root = Root("recording", clock=FixedClock(settings.now, runs=False))
 root.client = RecordingClient(store, ScriptedClient(lambda request: ANSWER))
 
 async def calls():
-    for test in range(100):
-        for number in range(int(sys.argv[1])):
+    for test in range(int(sys.argv[1])):
+        for number in range(100):
             await asked(text=f"{test} {number} {TEXT}")
 
 with rooted(root):
     asyncio.run(calls())
 store.passed(root)
-store.write(complete=False)
+store.write(complete=True)
 '''
 
 
-def project(folder: Path, *, calls: int) -> Path:
-    """Write a project with 100 times so many recorded calls."""
+def project(folder: Path, *, hundreds: int) -> Path:
+    """Write a project with so many hundreds of recorded calls."""
     folder.mkdir()
     for name, text in PROJECT.items():
         (folder / name).write_text(text)
-    child(["-c", RECORD, str(calls)], cwd=str(folder))
+    child(["-c", RECORD, str(hundreds)], cwd=str(folder))
     return folder
 
 
@@ -162,9 +162,9 @@ def suite(folder: Path) -> None:
 
 def main() -> None:
     with TemporaryDirectory() as folder:
-        few = project(Path(folder, "few"), calls=10)
-        many = project(Path(folder, "many"), calls=100)
-        middle = project(Path(folder, "middle"), calls=20)
+        few = project(Path(folder, "few"), hundreds=10)
+        many = project(Path(folder, "many"), hundreds=100)
+        middle = project(Path(folder, "middle"), hundreds=20)
         sizes(few, many)
         suite(middle)
 

@@ -14,16 +14,18 @@ Outcome = Literal["answered", "refused", "cut", "timeout", "cancelled", "unsent"
 CacheScope = Literal["none", "session", "global"]
 Wire = Literal["auto", "schema", "prompt"]
 
-# What of the parameters cannot shape the answer, and so is not part of the key.
+# Who asks, where and how patiently: parameters that cannot shape the answer, so not in the key.
 UNKEYED = frozenset(
     {
-        "api_base", "api_key", "api_version", "aws_access_key_id", "aws_profile_name",
-        "aws_region_name", "aws_role_name", "aws_secret_access_key", "aws_session_name",
-        "aws_session_token", "azure_ad_token", "base_url", "client", "cooldown_time",
-        "custom_llm_provider", "default_headers", "extra_headers", "fallbacks", "headers",
-        "max_retries", "metadata", "num_retries", "organization", "project", "request_timeout",
-        "retry_strategy", "ssl_verify", "store", "stream_timeout", "timeout", "user",
-        "vertex_credentials", "vertex_location", "vertex_project",
+        "api_base", "api_key", "api_version", "aws_access_key_id", "aws_bedrock_runtime_endpoint",
+        "aws_external_id", "aws_profile_name", "aws_region_name", "aws_role_name",
+        "aws_secret_access_key", "aws_session_name", "aws_session_token", "aws_sts_endpoint",
+        "aws_web_identity_token", "azure_ad_token", "azure_ad_token_provider", "azure_password",
+        "azure_username", "base_url", "client", "client_id", "client_secret", "cooldown_time",
+        "default_headers", "extra_headers", "headers", "max_retries", "metadata", "num_retries",
+        "organization", "project", "request_timeout", "retry_strategy", "ssl_verify", "store",
+        "stream_timeout", "tenant_id", "timeout", "user", "vertex_credentials", "vertex_location",
+        "vertex_project",
     }
 )  # fmt: skip
 
@@ -31,25 +33,33 @@ UNKEYED = frozenset(
 class Place(NamedTuple):
     """Where in a run a call was made: fan-out indices from the root down, then its turn.
 
-    >>> str(Place((2, 0), 1))
-    '2.0#1'
+    An index below 0 stands for a task that the user started, and is written with `~`: -1 is
+    the first task that made this call there, -2 the second.
+
+    >>> str(Place((2, 0), 1)), str(Place((2, -1), 0))
+    ('2.0#1', '2.~0#0')
     """
 
     indices: tuple[int, ...]
     turn: int
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.indices))}#{self.turn}"
+        named = (str(i) if i >= 0 else f"~{-1 - i}" for i in self.indices)
+        return f"{'.'.join(named)}#{self.turn}"
 
     @classmethod
     def parse(cls, text: str) -> "Place":
         """Read the text form; raises `ValueError` when it is none.
 
-        >>> Place.parse("2.0#1")
-        Place(indices=(2, 0), turn=1)
+        >>> Place.parse("2.~0#1")
+        Place(indices=(2, -1), turn=1)
         """
         indices, _, turn = text.partition("#")
-        return cls(tuple(int(i) for i in indices.split(".") if indices), int(turn))
+        return cls(tuple(_index(i) for i in indices.split(".") if indices), int(turn))
+
+
+def _index(text: str) -> int:
+    return -1 - int(text[1:]) if text.startswith("~") else int(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -61,7 +62,7 @@ def jsonable(value: Any, path: str = "value") -> Any:
     if isinstance(value, BaseModel):
         return jsonable(value.model_dump(mode="python"), path)
     if isinstance(value, Mapping):
-        return {_key(k, path): jsonable(v, f"{path}[{k!r}]") for k, v in value.items()}
+        return _object(value, path)
     if isinstance(value, (list, tuple)):
         return [jsonable(v, f"{path}[{i}]") for i, v in enumerate(value)]
     if isinstance(value, (set, frozenset)):
@@ -69,6 +70,14 @@ def jsonable(value: Any, path: str = "value") -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name), f"{path}.{f.name}") for f in fields(value)}
     return _scalar(value, path)
+
+
+def _object(value: Mapping[Any, Any], path: str) -> dict[str, Any]:
+    named = {_key(k, path): jsonable(v, f"{path}[{k!r}]") for k, v in value.items()}
+    if len(named) == len(value):
+        return named
+    twice = Counter(_key(k, path) for k in value).most_common(1)[0][0]
+    raise TypeError(f"{path} has the key {twice!r} twice, in different types; keep one of them")
 
 
 def _scalar(value: Any, path: str) -> Any:
@@ -80,7 +89,7 @@ def _scalar(value: Any, path: str) -> Any:
         case float():
             return _finite(float(value), path)
         case str():
-            return str(value)
+            return str.__str__(value)  # a subclass may say something else
         case datetime() | date() | time():
             return value.isoformat()
         case timedelta():
@@ -105,5 +114,5 @@ def _key(key: Any, path: str) -> str:
     if isinstance(key, Enum):
         key = key.value
     if isinstance(key, str):
-        return str(key)
+        return str.__str__(key)
     raise TypeError(f"{path} has the key {key!r} of type {type(key).__qualname__}; use str keys")

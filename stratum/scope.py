@@ -86,7 +86,7 @@ class Root:
     wrap: Callable[[Client], Client] | None = None
     model: str | None = None
     counts: dict[Any, "itertools.count[int]"] = field(default_factory=dict)
-    askers: dict[Any, tuple[int, ...]] = field(default_factory=dict)
+    askers: dict[Any, dict[Any, int]] = field(default_factory=dict)
     handed: set[int] = field(default_factory=set)
     memory: dict[str, Any] = field(default_factory=dict)
     records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -104,8 +104,10 @@ class Root:
 class Branch:
     """One line of execution below a root: its fan-out indices, and the task that runs it.
 
-    Tasks that a user starts inside a branch are branches of their own, numbered by arrival;
-    a task that starts after the branch's own task has ended continues the branch (SPEC 4.2).
+    Tasks that a user starts inside a branch are branches of their own, numbered by arrival.
+    A branch that nobody runs yet, or whose own task has ended, is continued by a later task
+    that is alone in its loop: any other may have been started by one that has not called
+    yet. Threads without their caller's context make one branch together (SPEC 4.2).
     """
 
     def __init__(
@@ -115,12 +117,14 @@ class Branch:
         pattern: tuple[int, ...] = (),
         order: tuple[int, ...] = (),
         task: object = None,
+        thread: int | None = None,
     ) -> None:
         self.root = root
-        self.indices = indices
-        self.pattern = pattern  # the indices, with -1 for numbers given by arrival
+        self.indices = indices  # those given by arrival count down from -1
+        self.pattern = pattern  # the indices, with -1 for all that were given by arrival
         self.order = order
         self.task = task
+        self.thread = thread  # of several that share the branch
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
         self._arrivals = itertools.count()
@@ -128,13 +132,24 @@ class Branch:
     def fork(self, index: int, at: int) -> "Branch":
         """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
         return Branch(
-            self.root, (*self.indices, index), (*self.pattern, index), (*self.order, at, index)
+            self.root,
+            (*self.indices, index),
+            (*self.pattern, index),
+            (*self.order, at, index),
+            thread=self.thread,
         )
 
     def continued(self) -> "Branch":
         """Return this branch for the running task to continue."""
         task = asyncio.current_task()
-        return Branch(self.root, self.indices, self.pattern, self.order, task)
+        return Branch(self.root, self.indices, self.pattern, self.order, task, self.thread)
+
+    def of_thread(self) -> "Branch":
+        """Return the branch of threads that were started without their caller's context."""
+        with process.lock:
+            shared = self._arrive(_threads)
+        number = threading.get_ident()
+        return Branch(self.root, shared.indices, shared.pattern, shared.order, thread=number)
 
     def claim(self) -> None:
         """Make the running task the branch's own."""
@@ -150,22 +165,22 @@ class Branch:
     def at(self, runner: Any) -> "Branch":
         if runner is self.task or runner is None:
             return self
-        if self.task is None or (self._ended() and not self._was_there(runner)):
+        if self._is_free(runner) and _is_alone():
             self._adopt(runner)
             return self
         return self._arrive(runner)
 
-    def _ended(self) -> bool:
+    def _is_free(self, runner: Any) -> bool:
         task = self.task
-        return task.done() if isinstance(task, asyncio.Task) else False
+        ended = isinstance(task, asyncio.Task) and task.done()
+        return task is None or (ended and not self._was_there(runner))
 
     def _was_there(self, runner: Any) -> bool:
         return self._earlier is not None and runner in self._earlier
 
-    def _adopt(self, runner: Any) -> None:
+    def _adopt(self, runner: "asyncio.Task[Any]") -> None:
         self.task = runner
-        if isinstance(runner, asyncio.Task):
-            runner.add_done_callback(self._remember_tasks)
+        runner.add_done_callback(self._remember_tasks)
 
     def _remember_tasks(self, ended: "asyncio.Task[Any]") -> None:
         """Note who had started before the branch's own task ended."""
@@ -176,7 +191,7 @@ class Branch:
             self._arrived = weakref.WeakKeyDictionary()
         branch = self._arrived.get(runner)
         if branch is None:
-            index, at = next(self._arrivals), next(_numbers)
+            index, at = -1 - next(self._arrivals), next(_numbers)
             branch = Branch(
                 self.root, (*self.indices, index), (*self.pattern, -1), (*self.order, at, 0), runner
             )
@@ -226,7 +241,12 @@ class Process:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+class _Threads:
+    """Who runs the branch of threads without context."""
+
+
 process = Process()
+_threads = _Threads()
 _inside: ContextVar[Inside | None] = ContextVar("stratum", default=None)
 
 
@@ -260,10 +280,9 @@ def continued() -> Inside:
     A thread that was started without its caller's context is a branch of its own.
     """
     inside = current()
-    thread = threading.current_thread()
-    if _inside.get() is inside or thread is threading.main_thread():
+    if _inside.get() is inside or threading.current_thread() is threading.main_thread():
         return inside
-    return replace(inside, branch=inside.branch.at(thread))
+    return replace(inside, branch=inside.branch.of_thread())
 
 
 def enter(inside: Inside) -> Token[Inside | None]:
@@ -295,11 +314,32 @@ def rooted(root: Root) -> Iterator[Root]:
 
 
 def place(branch: Branch, key: str) -> tuple[Place, bool]:
-    """Take the place of a request; True says that another task made the same one."""
+    """Take the place of a request; True says that another task or thread made the same one.
+
+    Tasks that the user started are numbered for each key by itself: which of them came first
+    says nothing about a call that only one of them makes.
+    """
     root = branch.root
-    taken = Place(branch.indices, root.turn(branch.indices, key))
-    first = root.askers.setdefault((branch.pattern, key), branch.indices)
-    return taken, first != branch.indices
+    askers = root.askers.setdefault((branch.pattern, key), {})
+    nth = askers.setdefault(branch.indices, len(askers))
+    indices = _numbered(branch.pattern, nth)
+    known = root.askers.setdefault((branch.pattern, key, "threads"), {})
+    known.setdefault(branch.thread, len(known))
+    return Place(indices, root.turn(indices, key)), nth > 0 or known[branch.thread] > 0
+
+
+def _is_alone() -> bool:
+    """Say whether the running task can have been started by no other of the test's."""
+    main = threading.current_thread() is threading.main_thread()
+    return main and len(asyncio.all_tasks()) == 1
+
+
+def _numbered(pattern: tuple[int, ...], nth: int) -> tuple[int, ...]:
+    """Put a number by arrival into a branch's pattern, at the last index that has none."""
+    if not nth:
+        return pattern
+    last = max(at for at, index in enumerate(pattern) if index < 0)
+    return (*pattern[:last], -1 - nth, *pattern[last + 1 :])
 
 
 def next_number() -> int:

@@ -61,7 +61,7 @@ def _print_json(settings: Settings, listings: Sequence["FunctionListing"]) -> No
 
 
 def _print_function(listing: "FunctionListing") -> None:
-    print(f"{escape(listing.function)} ({escape(listing.source)})")
+    print(f"function {escape(listing.function)} ({escape(listing.source)})")
     print(f"  {_summed(listing.sums)}")
     if listing.sums.models:
         print(f"  answered by {escape(', '.join(listing.sums.models))}")

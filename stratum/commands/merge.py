@@ -57,10 +57,12 @@ def _read_base(path: Path) -> "FunctionFile | None":
 def _explained(
     shown: str, file: "FunctionFile", conflicts: "tuple[Conflict, ...]"
 ) -> Iterator[str]:
+    from stratum.recording.golden import ANY
+
     yield f"stratum: {shown}: {many(len(conflicts), 'call')} to decide; nothing was joined."
     for conflict in conflicts:
-        place = conflict.place or "any place"
-        yield f"  {escape(file.function)} {escape(conflict.key[:KEY])} at {escape(place)}"
+        place = "any place" if conflict.place == ANY else conflict.place
+        yield f"  call {escape(conflict.key[:KEY])} of {escape(file.function)} at {escape(place)}"
         yield f"    ours:   {_side(conflict.ours)}"
         yield f"    theirs: {_side(conflict.theirs)}"
     yield (

@@ -51,12 +51,15 @@ def complain(faults: Iterable[RecordingCorrupt]) -> int:
 
 
 def line_of(call: "CallListing", inputs: str) -> str:
-    """Return a call on one line: key, day, what sets it apart, and its inputs."""
-    apart = [f"at {' '.join(call.places)}"] if call.places else []
+    """Return a call on one line: key, day, what sets it apart, and its inputs.
+
+    It begins with a word of ours: recorded text at the start could be a command to CI.
+    """
+    apart = [f"at {' '.join(call.places)}"] if call.places != ("*",) else []
     apart += [f"attempt {call.attempt + 1}"] if call.attempt else []
     apart += [call.outcome] if call.outcome != "answered" else []
     apart += ["edited by hand"] if call.edited else []
-    told = [call.key[:KEY], call.recorded_on, *apart, truncate(inputs, LINE)]
+    told = [f"call {call.key[:KEY]}", call.recorded_on, *apart, truncate(inputs, LINE)]
     return escape("  ".join(filter(None, told)))
 
 

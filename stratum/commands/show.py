@@ -83,7 +83,7 @@ def _facts(found: "Found", call: "CallListing", settings: Settings) -> Iterator[
     yield "function", f"{found.file.function} ({found.file.source})"
     yield "file", path_of(settings, found.home)
     yield "inputs", found.sample.entry["inputs"]
-    yield "places", ", ".join(call.places) or "any (it is the only one of its key)"
+    yield "places", ", ".join(call.places).replace("*", "any that no other call of its key names")
     yield "attempt", f"{call.attempt + 1}{' (a retry)' * bool(call.attempt)}"
     yield "outcome", call.outcome
     yield "recorded on", call.recorded_on or "unknown"
@@ -98,21 +98,14 @@ def _facts(found: "Found", call: "CallListing", settings: Settings) -> Iterator[
 
 
 def _quoted(quote: Any) -> str:
-    match quote:
-        case [
-            int() | None as tokens,
-            int() | float() | None as taken,
-            int() | float() | None as given,
-        ]:
-            size = "unknown" if tokens is None else f"{tokens:,}"
-            prices = ", ".join(
-                f"{'an unknown price' if price is None else f'${price:g}'} {way}"
-                for price, way in ((taken, "in"), (given, "out"))
-            )
-            return f"{size} input tokens; per million tokens {prices}"
-        case None:
-            return "none"
-    return json.dumps(quote, ensure_ascii=False)
+    from stratum.recording.listing import money
+
+    if not isinstance(quote, list) or len(quote) != 3:
+        return "none" if quote is None else json.dumps(quote, ensure_ascii=False)
+    size, *prices = map(money, quote)
+    tokens = "unknown" if size is None else f"{size:,.0f}"
+    taken, given = ("unknown" if price is None else f"${price:g}" for price in prices)
+    return f"{tokens} input tokens; per million tokens {taken} in, {given} out"
 
 
 def _prompt(found: "Found") -> list[str]:

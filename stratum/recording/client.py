@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stratum.calls import Client, Exchange, Quote, Reply, Request
+from stratum.calls import Client, Exchange, Place, Quote, Reply, Request
 from stratum.errors import (
     AmbiguousPlace,
     AuthenticationFailed,
@@ -17,7 +17,7 @@ from stratum.recording.endings import holds, late_ledger
 from stratum.recording.golden import Sample
 from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
-from stratum.scope import Inside, current, secrets
+from stratum.scope import Inside, Root, current, secrets
 
 NEVER = 5.0  # seconds that a call recorded as cancelled waits for its cancellation
 
@@ -37,6 +37,7 @@ class RecordingClient:
         self._pending = pending
         self._quotes: dict[str, Quote] = {}
         self._no_key: AuthenticationFailed | None = None
+        self._sent: set[tuple[Root, str, Place | None]] = set()
 
     async def complete(self, request: Request) -> Reply:
         inside = current()
@@ -67,8 +68,9 @@ class RecordingClient:
             return
         root = current().root
         for request in requests:
-            if not self._is_answered(request):
-                self._store.turned_away(request, self._quotes.get(request.key), root)
+            if not self._store.is_used(request, root):
+                if (root, request.key, request.place) not in self._sent:
+                    self._store.turned_away(request, self._quotes.get(request.key), root)
             elif self._pending is not None:
                 self._pending.settle(request, ok=ok)
 
@@ -76,9 +78,6 @@ class RecordingClient:
         """Note that a call was cancelled, or its time ran out, before it could be sent."""
         if self._inner is not None and self._store.quoted(request) is None:
             self._keep_unfinished(request, None, current())
-
-    def _is_answered(self, request: Request) -> bool:
-        return self._store.is_used(request, current().root)
 
     async def _replay(self, sample: Sample, request: Request, inside: Inside) -> Reply | None:
         """Let the call end as it did; None when it was to be cancelled, and nobody did."""
@@ -119,6 +118,7 @@ class RecordingClient:
             self._missing(request, inside)
             raise AuthenticationFailed(f"{request.site.function} was not asked.\n{self._no_key}")
         quote: Quote | None = None
+        self._sent.add((inside.root, request.key, request.place))
         try:
             quote = await self._quote_to_keep(inner, request)
             reply = await inner.complete(request)

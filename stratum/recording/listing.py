@@ -7,14 +7,17 @@ from typing import Any, Self
 
 from stratum.errors import RecordingCorrupt
 from stratum.prompts import Turn
-from stratum.recording.golden import FunctionFile, Sample, homes, read, sorted_places
+from stratum.recording.golden import ANY, FunctionFile, Sample, homes, read, sorted_places
 
 _MOST = 1e15  # a larger number in a golden file is no count and no price
 
 
 @dataclass(frozen=True, slots=True)
 class CallListing:
-    """One recorded call. `cost` is in US dollars, None when unknown; `attempt` counts from 0."""
+    """One recorded call. `cost` is in US dollars, None when unknown; `attempt` counts from 0.
+
+    Among the places `*` stands for all that no call of the same key names.
+    """
 
     key: str
     places: tuple[str, ...]
@@ -33,13 +36,13 @@ class CallListing:
         taken, given = (*entry.get("tokens", ()), 0, 0)[:2]
         return cls(
             key=sample.key,
-            places=tuple(map(str, sorted_places(sample.places))),
+            places=places_of(sample),
             attempt=sample.attempt,
             outcome=sample.outcome,
             recorded_on=str(entry.get("recorded_on", "")),
-            input_tokens=_count(taken),
-            output_tokens=_count(given),
-            cost=_money(entry.get("cost")),
+            input_tokens=count(taken),
+            output_tokens=count(given),
+            cost=money(entry.get("cost")),
             answered_by=str(entry.get("answered_by", "")),
             edited=is_edited(sample),
         )
@@ -115,14 +118,15 @@ class Found:
     def prompt(self) -> list[str] | None:
         """Return the prompt as it was sent, line by line; None when its first part is not there.
 
-        A retry holds its violations only: the prompt is that of the first attempt, the answer
-        that the retry is about, and what was wrong with it.
+        A retry holds its violations only: they stand after the first attempt's prompt, and
+        where its last answer was sent, a line says so.
         """
         if "retry" not in self.sample.entry:
             return _texts(self.sample.entry.get("prompt"))
         first = next((s for s in self.before if s.attempt == 0), None)
         lines = _texts(first.entry.get("prompt")) if first else None
-        return None if lines is None else [*lines, "", *self.turn()]
+        answer = f"(the answer of attempt {self.sample.attempt})"
+        return None if lines is None else [*lines, "", answer, "", *self.turn()]
 
     def turn(self) -> list[str]:
         """Return what a retry adds to the first attempt's prompt, without the last answer."""
@@ -159,6 +163,12 @@ def find(files: dict[str, FunctionFile], prefix: str) -> Iterator[Found]:
                 yield Found(home, file, sample)
 
 
+def places_of(sample: Sample) -> tuple[str, ...]:
+    """Return the places as a golden file lists them; without one it is `*`."""
+    is_open = sample.open or not sample.places
+    return (ANY,) * is_open + tuple(map(str, sorted_places(sample.places)))
+
+
 def is_edited(sample: Sample) -> bool:
     """Say whether a person wrote the reply."""
     return sample.entry.get("edited") is True
@@ -168,9 +178,11 @@ def _texts(value: Any) -> list[str] | None:
     return [str(line) for line in value] if isinstance(value, list) else None
 
 
-def _count(value: Any) -> int:
+def count(value: Any) -> int:
+    """Return a recorded number of tokens; 0 for what is none."""
     return value if type(value) is int and 0 <= value < _MOST else 0
 
 
-def _money(value: Any) -> float | None:
+def money(value: Any) -> float | None:
+    """Return a recorded number; None for what is none, or cannot be one."""
     return float(value) if type(value) in (int, float) and abs(value) < _MOST else None

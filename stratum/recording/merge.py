@@ -7,21 +7,21 @@ from typing import Any, TypeAlias
 
 from stratum.errors import RecordingError
 from stratum.hashing import canonical
-from stratum.recording.golden import FunctionFile, Sample
-from stratum.recording.listing import is_edited
+from stratum.recording.golden import ANY, FunctionFile, Sample, the_only_ones
+from stratum.recording.listing import is_edited, places_of
 
 Entry: TypeAlias = dict[str, Any]
-Spot: TypeAlias = tuple[str, int]  # a place, "" for any; and how many samples list it before
+Spot: TypeAlias = tuple[str, int]  # a place, or ANY; and how many samples list it before
 Spots: TypeAlias = dict[Spot, Sample]
 
-ANY: Spot = ("", 0)
+ELSEWHERE: Spot = (ANY, 0)
 _ANSWER = ("outcome", "reply", "expired", "ms", "cap")
 _WITH_THE_ANSWER = {*_ANSWER, "tokens", "cost", "answered_by", "wire", "recorded_on", "edited"}
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A key and place ("" for any) of which a person has to say what holds; None is removed."""
+    """A key and place of which a person has to say what holds; None is a removed call."""
 
     key: str
     place: str
@@ -126,6 +126,10 @@ def _by_key(file: FunctionFile) -> dict[str, list[Sample]]:
 def _join_key(
     base: list[Sample], ours: list[Sample], theirs: list[Sample]
 ) -> tuple[list[Sample], list[Conflict]]:
+    if _same(ours, theirs) or _same(theirs, base):
+        return ours, []
+    if _same(ours, base):
+        return theirs, []
     samples: list[Sample] = []
     conflicts: list[Conflict] = []
     for kind in sorted({_kind(sample) for sample in (*ours, *theirs)}):
@@ -133,13 +137,16 @@ def _join_key(
         joined, undecided = _join_spots(*_aligned(*sides))
         samples += joined
         conflicts += undecided
-    if any(sample.outcome != "unsent" for sample in samples):
-        samples = [sample for sample in samples if sample.outcome != "unsent"]
-    if _is_lost(samples) and not (conflicts or _is_lost(ours) or _is_lost(theirs)):
-        conflicts.append(
-            Conflict(samples[0].key, "", next(iter(ours), None), next(iter(theirs), None))
-        )
+    samples = [s for s in samples if s.outcome != "unsent"] or samples
+    for only in the_only_ones(samples):
+        only.open = True
+    if not conflicts and _is_mixed(samples) and not (_is_mixed(ours) or _is_mixed(theirs)):
+        conflicts.append(Conflict(samples[0].key, ANY, ours[0], theirs[0]))
     return samples, conflicts
+
+
+def _same(one: list[Sample], other: list[Sample]) -> bool:
+    return sorted(map(_whole, one)) == sorted(map(_whole, other))
 
 
 def _kind(sample: Sample) -> str:
@@ -147,36 +154,36 @@ def _kind(sample: Sample) -> str:
     return sample.outcome if sample.outcome in ("timeout", "cancelled", "unsent") else "replied"
 
 
-def _is_lost(samples: list[Sample]) -> bool:
-    """Say whether a key has several samples and one that no place leads to."""
+def _is_mixed(samples: list[Sample]) -> bool:
+    """Say whether a key has several samples, one of them for wherever the others are not."""
     sent = [sample for sample in samples if sample.outcome != "unsent"]
-    return len(sent) > 1 and any(_kind(s) == "replied" and not s.places for s in sent)
+    return len(sent) > 1 and any(ANY in places_of(sample) for sample in sent)
 
 
 def _spots(samples: Iterable[Sample]) -> Spots:
     spots: Spots = {}
     listed: Counter[str] = Counter()
     for sample in samples:
-        for place in sorted(sample.places) or [""]:
+        for place in places_of(sample):
             spots[place, listed[place]] = sample
             listed[place] += 1
     return spots
 
 
 def _lone(side: Spots) -> Sample | None:
-    return side[ANY] if side.keys() == {ANY} else None
+    return side[ELSEWHERE] if side.keys() == {ELSEWHERE} else None
 
 
 def _aligned(base: Spots, ours: Spots, theirs: Spots) -> tuple[Spots, Spots, Spots]:
     """Give a key's only sample, which is written without places, those it has elsewhere."""
-    lone = _lone(base)
-    placed = _anchored(ours, (base, theirs), lone), _anchored(theirs, (base, ours), lone)
-    if lone is None or any(ANY in side for side in placed):
+    old = _lone(base)
+    placed = _anchored(ours, (base, theirs), old), _anchored(theirs, (base, ours), old)
+    if old is None or any(_lone(side) for side in placed):
         return base, *placed
     held = [side for side in placed if side]
     shared = [spot for spot in held[0] if all(spot in side for side in held)]
-    same = [spot for spot in shared if _answer(held[0][spot]) == _answer(lone)]
-    return dict.fromkeys(same if len(held) == 1 and same else shared, lone), *placed
+    same = [spot for spot in shared if _answer(held[0][spot]) == _answer(old)]
+    return dict.fromkeys(same if len(held) == 1 and same else shared, old), *placed
 
 
 def _anchored(side: Spots, others: tuple[Spots, Spots], old: Sample | None) -> Spots:
@@ -184,10 +191,10 @@ def _anchored(side: Spots, others: tuple[Spots, Spots], old: Sample | None) -> S
     lone = _lone(side)
     if lone is None:
         return side
+    everywhere = [item for other in others if not _lone(other) for item in other.items()]
     for known in (lone, old or lone):
-        everywhere = [item for other in others for item in other.items() if item[0] != ANY]
         spots = [spot for spot, sample in everywhere if _answer(sample) == _answer(known)]
-        if spots:
+        if any(spot != ELSEWHERE for spot in spots):
             return dict.fromkeys(spots, lone)
     return side
 
@@ -204,15 +211,16 @@ def _join_spots(base: Spots, ours: Spots, theirs: Spots) -> tuple[list[Sample], 
         elif entry := three.joined():
             sample = frozenset(names[id(side)] for side in three.present)
             _, places = found.setdefault((sample, canonical(entry)), (entry, set()))
-            places |= {spot[0]} - {""}
-    return [Sample(entry, "", frozenset(places)) for entry, places in found.values()], conflicts
+            places.add(spot[0])
+    return [_sample(entry, places) for entry, places in found.values()], conflicts
+
+
+def _sample(entry: Entry, places: set[str]) -> Sample:
+    return Sample(entry, "", frozenset(places - {ANY}), open=ANY in places)
 
 
 def _names(ours: Spots, theirs: Spots) -> dict[int, int]:
-    """Name the samples, so that two which only meet each other have one name.
-
-    A root is given a sample once: those that one side keeps apart must stay apart.
-    """
+    """Name the samples, so that two which only meet each other have one name."""
     met: dict[int, set[int]] = {id(sample): set() for sample in (*ours.values(), *theirs.values())}
     for spot in ours.keys() & theirs.keys():
         met[id(ours[spot])].add(id(theirs[spot]))
@@ -226,6 +234,10 @@ def _names(ours: Spots, theirs: Spots) -> dict[int, int]:
 
 def _entry(sample: Sample) -> Entry:
     return {name: value for name, value in sample.entry.items() if name != "places"}
+
+
+def _whole(sample: Sample) -> str:
+    return canonical([_entry(sample), places_of(sample)])
 
 
 def _answer(sample: Sample) -> str:

@@ -1,0 +1,209 @@
+"""What a call's key is made of: all that can shape the answer, and nothing else."""
+
+import importlib.util
+import sys
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stratum import infer
+from stratum.calls import UNKEYED
+from tests.scripted import answering
+from tests.support import asked, files_below, project, run_pytest
+
+SOURCE = '''
+from typing import Annotated, Literal
+from stratum import Budget, Field, contract, infer
+
+@contract
+class Verdict:
+    """How good it is."""
+    label: Annotated[Literal["good", "bad"], Field(description="the tone")]
+    sure: Annotated[float, Field(ge=0)]
+
+@infer(
+    intent="Judge the text",
+    context="Be strict.",
+    model="test/model",
+    temperature=0.2,
+    params={"seed": 7, "timeout": 30},
+    ensure=lambda r: r.sure > 0.5,
+    given=lambda text: text != "",
+    retries=2,
+)
+def judge(text: str, tags: list[str]) -> Verdict:
+    """Say how good the text is."""
+
+def call():
+    return judge.run(text="fine", tags=["a", "b"])
+'''
+
+UNSURE, SURE = {"label": "good", "sure": 0.1}, {"label": "good", "sure": 0.9}
+
+_numbers = count()
+
+
+def keys_of(folder: Path, source: str = SOURCE) -> list[str]:
+    """Return the keys of the call's two attempts; the first answer breaks a condition."""
+    with answering(UNSURE, SURE) as client:
+        loaded(folder, source).call()
+    return [request.key for request in client.requests]
+
+
+def loaded(folder: Path, source: str) -> ModuleType:
+    name = f"judged_{next(_numbers)}"
+    path = folder / f"{name}.py"
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    del sys.modules[name]
+    return module
+
+
+def changed(old: str, new: str) -> str:
+    assert old in SOURCE
+    return SOURCE.replace(old, new)
+
+
+FIELDS = """\
+    label: Annotated[Literal["good", "bad"], Field(description="the tone")]
+    sure: Annotated[float, Field(ge=0)]
+"""
+SWAPPED = "".join(reversed(FIELDS.splitlines(keepends=True)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("Judge the text", "Judge this text", id="intent"),
+        pytest.param("Be strict.", "Be kind.", id="context"),
+        pytest.param('context="Be strict.",', "", id="no-context"),
+        pytest.param('text="fine"', 'text="fine "', id="input"),
+        pytest.param('["a", "b"]', '["b", "a"]', id="order-of-a-list"),
+        pytest.param("(text: str, tags: list[str])", "(tags: list[str], text: str)", id="order-of-inputs"),
+        pytest.param("tags", "labels", id="name-of-an-input"),
+        pytest.param("text: str, tags", "text: str, tags: list[str], n: int = 1, _tags", id="new-input"),
+        pytest.param("    sure:", "    why: str = ''\n    sure:", id="added-field"),
+        pytest.param('"good", "bad"', '"good", "bad", "so"', id="widened-field"),
+        pytest.param('"good", "bad"', '"bad", "good"', id="order-of-a-literal"),
+        pytest.param("Field(ge=0)", "Field(gt=0)", id="limit-of-a-field"),
+        pytest.param("the tone", "the mood", id="description-of-a-field"),
+        pytest.param(FIELDS, SWAPPED, id="order-of-fields"),
+        pytest.param("test/model", "test/model-2", id="model"),
+        pytest.param("temperature=0.2", "temperature=0.3", id="temperature"),
+        pytest.param('"seed": 7', '"seed": 8', id="param"),
+        pytest.param('"seed": 7', '"seed": 7, "top_p": 1', id="new-param"),
+        pytest.param('"seed": 7', '"seed": 7, "fallbacks": ["b/c"]', id="another-model-to-fall-back-to"),
+        pytest.param("retries=2", "retries=2, max_tokens=50", id="max-tokens"),
+        pytest.param("retries=2", 'retries=2, wire="prompt"', id="wire"),
+    ],
+)  # fmt: skip
+def test_a_change_that_can_shape_the_answer_misses(tmp_path: Path, old: str, new: str) -> None:
+    source = changed(old, new).replace(", _tags: list[str]", "") if "_tags" in new else changed(old, new)
+    assert not set(keys_of(tmp_path, source)) & set(keys_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("Say how good the text is.", "Judge it.", id="docstring"),
+        pytest.param("How good it is.", "A verdict.", id="docstring-of-the-contract"),
+        pytest.param("Verdict", "Judgement", id="name-of-the-contract"),
+        pytest.param("judge", "assess", id="name-of-the-function"),
+        pytest.param("\n@infer", "\n\n# A comment that moves it.\n\n@infer", id="line"),
+        pytest.param("r: r.sure > 0.5", "r: (  r.sure >\n        0.5)", id="layout-of-a-condition"),
+        pytest.param('text="fine", tags=["a", "b"]', 'tags=["a", "b"], text="fine"', id="kwargs"),
+        pytest.param('text="fine", tags=["a", "b"]', '"fine", ["a", "b"]', id="positional"),
+        pytest.param('["a", "b"])', '("a", "b"))', id="tuple-for-list"),
+        pytest.param('"seed": 7, "timeout": 30', '"timeout": 5, "seed": 7', id="params"),
+        pytest.param('text != ""', "len(text) > 0", id="given"),
+        pytest.param("retries=2", "retries=5", id="retries"),
+        pytest.param("retries=2", "budget=Budget(usd=1)", id="budget"),
+        pytest.param('"Judge the text"', '"Judge " "the text\\n"', id="layout-of-the-intent"),
+    ],
+)
+def test_a_change_that_cannot_shape_the_answer_hits(tmp_path: Path, old: str, new: str) -> None:
+    assert keys_of(tmp_path, changed(old, new)) == keys_of(tmp_path)
+
+
+def test_a_changed_condition_misses_from_the_retry_on(tmp_path: Path) -> None:
+    first, second = keys_of(tmp_path)
+    new_first, new_second = keys_of(tmp_path, changed("r.sure > 0.5", "r.sure > 0.6"))
+    assert new_first == first
+    assert new_second != second
+
+
+@pytest.mark.parametrize("name", sorted(UNKEYED))
+def test_who_asks_where_and_how_patiently_is_not_in_the_key(name: str) -> None:
+    @infer(intent="Say something", model="test/model")
+    def say(text: str) -> str: ...
+
+    with answering("plain", "with") as client:
+        say.run(text="a")
+        say.with_(params={name: "any value"}).run(text="a")
+    plain, told = client.requests
+    assert told.params == {name: "any value"}
+    assert told.key == plain.key
+    assert told.instructions == plain.instructions
+
+
+@infer(intent="Sort these", model="test/model")
+def sort(value: Any) -> str: ...
+
+
+def key_of(value: Any) -> str:
+    with answering("sorted") as client:
+        sort.run(value=value)
+    return client.requests[0].key
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.text("abc"), VALUES, min_size=2), st.randoms(use_true_random=False))
+def test_the_order_in_a_dictionary_is_not_in_the_key(value: dict[str, Any], chance: Any) -> None:
+    names = chance.sample(list(value), len(value))
+    assert key_of({name: value[name] for name in names}) == key_of(value)
+
+
+@settings(deadline=None)
+@given(VALUES, VALUES)
+def test_other_inputs_have_another_key(one: Any, other: Any) -> None:
+    same = type(one) is type(other) and repr(one) == repr(other)
+    assert (key_of([one]) == key_of([other])) is (same or one == other)
+
+
+PAIR = '''
+    from dataclasses import dataclass
+    from stratum import infer
+
+    @infer(intent="Say something")
+    def say(text: str) -> str: ...
+
+    class Verdict:
+        """Before."""
+
+    @infer(intent="Rate the text", ensure=lambda r: r > 0)
+    def rate(text: str) -> int: ...
+'''
+
+ANSWERS = """
+def answer(request):
+    number = len(Path(__file__).with_name("asked.txt").read_text().splitlines())
+    rating = 0 if request.attempt == 0 else number
+    return {"value": rating if "Rate" in request.shown.system else f"answer {number}"}
+"""
