@@ -28,6 +28,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(
             f"--stratum-{mode}", action="append_const", const=mode, dest="stratum_mode", help=text
         )
+    group.addoption(
+        "--stratum-prune",
+        action="store_true",
+        help="with record: remove what a complete run did not use from golden/",
+    )
     parser.addini("stratum_mode", "record, record-all or replay; the command line wins", default="")
     parser.addini(
         "stratum_block_network",
@@ -56,16 +61,9 @@ def _mode(config: pytest.Config) -> str | None:
     if ini and ini not in MODES:
         raise pytest.UsageError(f"stratum_mode = {ini!r}; it takes one of {', '.join(MODES)}")
     mode = asked[0] if asked else ini or None
-    if mode in ("record", "record-all") and _under_xdist(config):
-        raise pytest.UsageError(
-            f"--stratum-{mode} does not run under pytest-xdist yet; add -n0 (replay runs with -n)"
-        )
+    if config.getoption("stratum_prune") and mode not in ("record", "record-all"):
+        raise pytest.UsageError("--stratum-prune goes with --stratum-record")
     return mode
-
-
-def _under_xdist(config: pytest.Config) -> bool:
-    workers = config.getoption("numprocesses", None)
-    return bool(workers) or hasattr(config, "workerinput")
 
 
 def _marked(node: Any) -> str | None:
@@ -219,14 +217,14 @@ def pytest_show_the_users_lines(item: pytest.Item, call: pytest.CallInfo[None]) 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     session = config.stash.get(SESSION, None)
     if session is not None:
-        session.collected = len(items)
+        session.progress.collected = len(items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
     if items:
         session = items[0].config.stash.get(SESSION, None)
         if session is not None:
-            session.whole = False
+            session.progress.whole = False
 
 
 @pytest.hookimpl(trylast=True)
@@ -236,7 +234,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     state.finish(int(exitstatus))
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["stratum"] = state.report.as_data()
+        session.config.workeroutput["stratum"] = state.as_data()
     broken = state.report.blocks or state.report.errors
     if broken and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -245,10 +243,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
     data = getattr(node, "workeroutput", {}).get("stratum")
-    if data:
-        session = _session(node.config, needed=True)
-        assert session is not None
-        session.report.merge(data)
+    session = _session(node.config, needed=bool(data))
+    if session is not None:
+        session.worker_ended(data)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    session = node.config.stash.get(SESSION, None)
+    if session is not None and session.recorder is not None:
+        node.workerinput["stratum_run"] = session.recorder.run
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

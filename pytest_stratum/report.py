@@ -35,6 +35,7 @@ class Report:
         self.live = 0
         self.live_cost = 0.0
         self.reasons: list[str] = []
+        self.notes: list[str] = []
         self.errors: dict[str, None] = {}  # what no test may hide, such as a leaking secret
         self._changed: list[str] = []
         self._rootpath = rootpath
@@ -117,6 +118,8 @@ class Report:
             terminal.write_line(line)
             for changed in self._changed:
                 terminal.write_line(f"  wrote {escape(changed)}")
+            for note in self.notes:
+                terminal.write_line(f"  {note}")
             for reason in self.reasons:
                 terminal.write_line(f"  cache: {escape(reason)}")
 

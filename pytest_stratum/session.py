@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import wraps
 from os import environ
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
+from pytest_stratum.completeness import Progress, why_incomplete
 from pytest_stratum.network import Network
+from pytest_stratum.recorder import Recorder
 from pytest_stratum.report import Report, shown
 from stratum.calls import Client
 from stratum.errors import ConfigurationError, NotAwaited, RecordingCorrupt
 from stratum.recording.client import RecordingClient
-from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
 from stratum.scope import FixedClock, Root, current, enter, live_client, process, rooted
 from stratum.settings import Settings, load
@@ -46,19 +47,18 @@ class StratumSession:
     def __init__(self, config: pytest.Config, mode: str | None) -> None:
         self.mode = mode
         self.config = config
-        self.collected = 0
-        self.whole = True
         self.report = Report(config.rootpath)
         self.discarded: set[str] = set()
-        self.ran = 0
-        self._failed = False
+        self.progress = Progress()
         self._network = Network()
         self._fixtures: dict[Any, tuple[Root, Any]] = {}
         self._before = (process.settings, process.no_live_calls)
         self.settings = self._load(config)
         self._store: GoldenStore | None = None
         self._client: RecordingClient | None = None
-        self._pending: Pending | None = None
+        self.recorder: Recorder | None = None
+        self.workers: list[Progress] = []
+        self.crashed = False
 
     def _load(self, config: pytest.Config) -> Settings:
         try:
@@ -89,8 +89,10 @@ class StratumSession:
         process.settings = self.settings
         process.secrets_from = None
         if self.records:
-            reuse = self.mode == "record"
-            self._pending = Pending(self.settings, uuid4().hex, reuse=reuse).__enter__()
+            given = getattr(self.config, "workerinput", {}).get("stratum_run")
+            controls = self.config.pluginmanager.hasplugin("dsession")
+            self.recorder = Recorder(self.store, run=given, controls=controls)
+            self.recorder.start()
         if self.mode == "replay":
             process.no_live_calls = _OFF
         if self.config.getini("stratum_block_network"):
@@ -99,8 +101,8 @@ class StratumSession:
     def stop(self) -> None:
         process.settings, process.no_live_calls = self._before
         process.secrets_from = None
-        if self._pending is not None:
-            self._pending.__exit__()
+        if self.recorder is not None:
+            self.recorder.close()
         self._network.restore()
 
     def header(self) -> str:
@@ -125,8 +127,8 @@ class StratumSession:
         return Root(name, clock=clock, client=self._client, wrap=self._recording, model=model)
 
     def _recording(self, client: Client) -> RecordingClient:
-        if self.records:
-            return RecordingClient(self.store, client, self._pending)
+        if self.recorder is not None:
+            return self.recorder.client(client)
         return RecordingClient(self.store)
 
     @contextmanager
@@ -173,7 +175,7 @@ class StratumSession:
             roots.clear()
         roots.append(root)
         if when == "call":
-            self.ran += 1
+            self.progress.ran += 1
             item.stash[CALLED] = root
         try:
             with self._rooted(root, mode, item.nodeid):
@@ -217,7 +219,7 @@ class StratumSession:
             self._take_snapshots(item, assertion, passed=passed)
         item.stash[SNAPSHOTS] = []
         if not passed:
-            self._failed = self._failed or not report.skipped
+            self.progress.failed |= not report.skipped
             return
         root = self.root_of(item)
         if root is not None:
@@ -228,8 +230,8 @@ class StratumSession:
                 self._commit(fixture_root)
 
     def _commit(self, root: Root) -> None:
-        if self._store is not None:
-            self._store.passed(root)
+        if self.recorder is not None:
+            self.recorder.commit(root)
 
     def _note(self, root: Root, nodeid: str) -> None:
         """Take up what a root's calls did, for the report."""
@@ -253,28 +255,34 @@ class StratumSession:
         """Write golden/ in record mode, and gather the counts."""
         if self._store is not None:
             self.report.counted(self._store.counts)
-        if self.records and self._store is not None:
-            complete = self._is_complete(exitstatus)
-            self.report.wrote(self._store.write(complete=complete), self.settings)
-            if self._pending is not None:
-                self.report.reasons = sorted(set(self._pending.reasons))
+        if self.recorder is None:
+            return
+        why = self.why_incomplete(exitstatus)
+        prune = bool(self.config.getoption("stratum_prune"))
+        changed = self.recorder.write(complete=why is None, prune=prune)
+        self.report.wrote(changed, self.settings)
+        self.report.reasons = self.recorder.reasons
+        if prune and why is not None and not hasattr(self.config, "workerinput"):
+            self.report.notes.append(f"nothing was pruned: {why}")
 
-    def _is_complete(self, exitstatus: int) -> bool:
-        """Say whether every test of the project ran, and passed."""
-        ran_all = self.ran >= self.collected and self.whole and not self._failed
-        return exitstatus == 0 and ran_all and self._selects_all()
+    def as_data(self) -> dict[str, Any]:
+        """Return what a worker tells the controller."""
+        return {"report": self.report.as_data(), "progress": asdict(self.progress)}
 
-    def _selects_all(self) -> bool:
-        """Say whether the command line leaves no test of the project out."""
-        config, root = self.config, self.config.rootpath.resolve()
-        if any(config.getoption(name, None) for name in ("lf", "ignore", "ignore_glob")):
-            return False
-        if not self.settings.root.resolve().is_relative_to(root):
-            return False
-        if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
-            return True
-        start = config.invocation_params.dir
-        return [(start / arg).resolve() for arg in config.args] == [root]
+    def worker_ended(self, data: dict[str, Any] | None) -> None:
+        """Take up what a worker told; nothing when it crashed."""
+        if data is None:
+            self.crashed = True
+            return
+        self.report.merge(data["report"])
+        self.workers.append(Progress(**data["progress"]))
+
+    def why_incomplete(self, exitstatus: int) -> str | None:
+        """Say why the run did not see every test of the project pass; None when it did."""
+        if exitstatus != 0:
+            return "a test failed, or the run was interrupted"
+        processes = self.workers or [self.progress]
+        return why_incomplete(self.config, self.settings, processes, crashed=self.crashed)
 
 
 def _uses(item: pytest.Item, definition: Any, names: Any) -> bool:

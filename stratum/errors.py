@@ -19,6 +19,7 @@ StratumError
 └── RecordingError
     ├── RecordingMissing        replay met a call that is not recorded
     ├── RecordingCorrupt        a golden or cache file that cannot be read
+    ├── CacheUnusable           the cache on disk cannot be opened, read or written now
     └── SecretLeak              a secret would have been written
 
 StratumWarning (UserWarning)
@@ -129,6 +130,10 @@ class RecordingMissing(RecordingError):
 
 class RecordingCorrupt(RecordingError):
     """A recording that cannot be read; the message names the file and the remedy."""
+
+
+class CacheUnusable(RecordingError):
+    """The cache on disk cannot be opened, read or written now; the message says why."""
 
 
 class SecretLeak(RecordingError):

@@ -37,6 +37,7 @@ class Settings:
     redact: tuple[str, ...] = ()
     store_opaque: bool = False
     now: datetime = NOW
+    max_age: int | None = None  # days
 
     @property
     def golden_folder(self) -> Path:
@@ -106,7 +107,7 @@ def _read(path: Path, key: str, value: Any) -> Any:
             return value
         case "store_opaque", bool():
             return value
-        case "max_tokens", int() if value > 0 and value is not True:
+        case "max_tokens" | "max_age", int() if value > 0 and value is not True:
             return value
         case "redact", list() if all(isinstance(item, str) for item in value):
             return tuple(_pattern(path, item) for item in value)
@@ -154,6 +155,7 @@ _FORMS = {
     "recordings": '"golden" or "cache"',
     "store_opaque": "true or false",
     "max_tokens": "a positive number of tokens",
+    "max_age": "a positive number of days",
     "redact": "a list of regular expressions",
     "now": "a date or a date with time",
 }

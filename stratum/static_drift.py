@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from stratum.errors import RecordingCorrupt
 from stratum.hashing import digest, short
 from stratum.project import Described, Unloadable, describe
+from stratum.recording.ages import is_stale, oldest_day
 from stratum.recording.drift import Drift, DriftReport
 from stratum.recording.golden import FunctionFile, homes, read
 from stratum.settings import Settings
@@ -18,13 +19,15 @@ class Findings:
     """What `stratum drift` found: drifts, and how many functions and calls it looked at.
 
     `later` are functions that only a test run can compare; `outdated` counts calls of a
-    contract or instructions that their function no longer has.
+    contract or instructions that their function no longer has, `stale` those older than
+    `max_age`.
     """
 
     drifts: list[Drift] = field(default_factory=list)
     checked: int = 0
     calls: int = 0
     outdated: int = 0
+    stale: int = 0
     later: list[str] = field(default_factory=list)
 
 
@@ -44,6 +47,8 @@ def find_drift(settings: Settings) -> Findings:
             unloadable[answer.source] = answer
     for file in here.values():
         _compare(file, now, unloadable, findings)
+    for file in files.values():
+        _look_at_age(file, now, settings, findings)
     return findings
 
 
@@ -83,6 +88,24 @@ def _compare(
         return
     findings.outdated += sum(1 for sample in file.samples if _is_outdated(sample.entry, today))
     findings.drifts += _changes(file, today)
+
+
+def _look_at_age(
+    file: FunctionFile,
+    now: dict[tuple[str, str], Described],
+    settings: Settings,
+    findings: Findings,
+) -> None:
+    oldest = oldest_day(settings)
+    stale = [sample for sample in file.samples if is_stale(sample, oldest)]
+    if not stale:
+        return
+    findings.stale += len(stale)
+    today = now.get((file.source, file.function))
+    report = DriftReport(file.function, file.source, today.line if today else 1)
+    calls = f"{len(stale)} of {len(file.samples)} recorded calls"
+    title = f"{calls} older than {settings.max_age} days (max_age)"
+    findings.drifts.append(report.drift("stale", title))
 
 
 def _orphaned(file: FunctionFile, now: dict[tuple[str, str], Described]) -> Drift:

@@ -98,6 +98,13 @@ def test_what_is_no_known_format_is_refused(tmp_path: Path, content: str, messag
         read_file(path, HOME)
 
 
+def test_an_attempt_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = recorded(tmp_path, A)
+    path.write_text(text(call("one", attempt="first")))
+    with pytest.raises(RecordingCorrupt, match="attempt is a number"):
+        read_file(path, HOME)
+
+
 def test_upgrade_rewrites_old_files_once(tmp_path: Path) -> None:
     old_file(tmp_path, A, B)
     recorded(tmp_path, A, home="app.py/new.json")

@@ -49,10 +49,10 @@ def test_ls_lists_calls_with_what_sets_them_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     retry = call("one/again", "c", attempt=1, prompt=None, retry=["too long"])
-    late = call("late", None, outcome="timeout", recorded_on=None)
+    late = call("late", None, outcome="timeout", recorded_on=None, cost=None)
     recorded(tmp_path, call("one", "a", "#0"), call("one", "b", "#1", edited=True), retry, late)
     code, out, _ = said(capsys, "ls", "--calls", str(tmp_path))
-    assert code == 0
+    assert (code, "of unknown cost" in out) == (0, False)
     assert [line.strip() for line in out.splitlines() if line.startswith("    call")] == [
         f"call {key('late')}  timeout  text: late",
         f"call {key('one/again')}  2026-01-02  attempt 2  retry: too long",
@@ -182,6 +182,15 @@ def test_an_unknown_key_is_an_error_with_a_remedy(
     assert (code, out) == (2, "")
     assert "no recorded call has a key that begins with 0000" in err
     assert "stratum ls --calls lists the keys" in err
+
+
+def test_a_key_that_may_be_in_a_broken_file_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded(tmp_path, call("one")).write_text("{")
+    code, _, err = said(capsys, "show", digest("one"), str(tmp_path))
+    assert (code, "choose.json:1:2 is not JSON" in err) == (2, True)
+    assert "no recorded call has a key" in err
 
 
 @pytest.mark.parametrize("prefix", ["abc", "wxyz", "", "a" * 65], ids=["few", "words", "no", "65"])

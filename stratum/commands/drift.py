@@ -25,7 +25,9 @@ def run(chosen: Namespace) -> int:
     for drift in found.drifts:
         print(escape_lines(drift.text), end="\n\n")
     functions = f"{found.checked} function{'s' * (found.checked != 1)}"
-    print(f"{functions} with {found.calls} recorded calls compared, {found.outdated} outdated")
+    stale = f", {found.stale} stale" if settings.max_age else ""
+    counted = f"{found.calls} recorded calls compared, {found.outdated} outdated{stale}"
+    print(f"{functions} with {counted}")
     if found.later:
         names = escape(", ".join(sorted(set(found.later))))
         print(f"only compared when tests run: {names}")

@@ -7,7 +7,7 @@ from typing import Any
 from stratum.calls import Request
 from stratum.recording.disk import DiskCache
 from stratum.recording.lease import is_held
-from stratum.recording.merging import spot
+from stratum.recording.renewing import spot
 
 WAIT = 0.02  # seconds between two looks at what another worker claimed
 

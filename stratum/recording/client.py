@@ -12,6 +12,7 @@ from stratum.errors import (
     RecordingMissing,
     SecretLeak,
 )
+from stratum.recording.claims import Claims
 from stratum.recording.drift import explain
 from stratum.recording.endings import holds, late_ledger
 from stratum.recording.golden import Sample
@@ -26,15 +27,21 @@ class RecordingClient:
     """Answers from a store; what is missing is asked of `inner` and stored, or raised.
 
     Without `inner` a call that is not recorded raises `RecordingMissing` with what drifted.
-    `pending` keeps every live reply as it arrives, so that it is paid for once.
+    `pending` keeps every live reply as it arrives, so that it is paid for once; `claims` let
+    other processes of the run take it over.
     """
 
     def __init__(
-        self, store: GoldenStore, inner: Client | None = None, pending: Pending | None = None
+        self,
+        store: GoldenStore,
+        inner: Client | None = None,
+        pending: Pending | None = None,
+        claims: Claims | None = None,
     ) -> None:
         self._store = store
         self._inner = inner
         self._pending = pending
+        self._claims = claims
         self._quotes: dict[str, Quote] = {}
         self._no_key: AuthenticationFailed | None = None
         self._sent: set[tuple[Root, str, Place | None]] = set()
@@ -94,6 +101,7 @@ class RecordingClient:
             return replace(reply, origin="live")
         counts.replayed += 1
         counts.saved += reply.cost or 0.0
+        counts.stale += self._store.is_stale(sample)
         return reply
 
     def _missing(self, request: Request, inside: Inside) -> RecordingMissing:
@@ -106,12 +114,26 @@ class RecordingClient:
     async def _ask(self, inner: Client, request: Request, inside: Inside) -> Reply:
         if request.ambiguous:
             _warn_ambiguous(request)
+        if self._claims is None:
+            return await self._ask_once(inner, request, inside)
+        entry = await self._claims.take(request)
+        if entry is not None:
+            return replace(self._store.adopt(request, entry, inside.root).reply(), origin="live")
+        try:
+            reply = await self._ask_once(inner, request, inside)
+        except BaseException:
+            self._claims.release(request)
+            raise
+        self._claims.share(request, self._store.given(request).entry)
+        return reply
+
+    async def _ask_once(self, inner: Client, request: Request, inside: Inside) -> Reply:
         reply = self._pending.find(request) if self._pending else None
-        if reply is not None:
-            self._store.counts.cached += 1
-            self._store.counts.saved += reply.cost or 0.0
-            return self._keep(request, reply, await self._quote_to_keep(inner, request), inside)
-        return await self._ask_live(inner, request, inside)
+        if reply is None:
+            return await self._ask_live(inner, request, inside)
+        self._store.counts.cached += 1
+        self._store.counts.saved += reply.cost or 0.0
+        return self._keep(request, reply, await self._quote_to_keep(inner, request), inside)
 
     async def _ask_live(self, inner: Client, request: Request, inside: Inside) -> Reply:
         if self._no_key is not None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from stratum.errors import RecordingCorrupt, RecordingError
+from stratum.errors import CacheUnusable, RecordingCorrupt, RecordingError
 from stratum.hashing import digest
-from stratum.recording.files import MAX_LEVELS, is_too_deep, parse_json
+from stratum.recording.files import MAX_BYTES, MAX_LEVELS, is_too_deep, parse_json
 
 if TYPE_CHECKING:
     from stratum.recording._safe_disk import SafeCache
@@ -26,7 +26,7 @@ _REMEDIES = {
     "unable to open": "Make the folder readable and writable.",
     "full": "Free some space on the disk.",
     "disk I/O": "Free some space on the disk, or move the cache to another one.",
-    "too big": "Cache smaller values: a row holds at most 64 MB.",
+    "too big": "Move the folder away; a row of ours holds at most 64 MB.",
     "Permission denied": "Make the folder readable and writable.",
 }
 _START_AFRESH = "Move the folder away; the next run starts an empty cache."
@@ -44,8 +44,8 @@ class DiskCache:
     """A dictionary on disk, shared by threads and processes, that never unpickles.
 
     The database is opened at the first use and made at the first write. The oldest rows are
-    evicted above `size_limit` bytes. What cannot be read is a miss with a reason; what cannot
-    be written raises `RecordingError`.
+    evicted above `size_limit` bytes. What cannot be read is a miss with a reason. Writing raises
+    `CacheUnusable` when the disk does not take it now, `RecordingError` when it never will.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ class DiskCache:
         try:
             return self._cache is None and not (self.folder / "cache.db").exists()
         except OSError as error:
-            raise RecordingError(_why(self.folder, error)) from error
+            raise CacheUnusable(_why(self.folder, error)) from error
 
     @contextmanager
     def _opened(self) -> Iterator["SafeCache"]:
@@ -130,7 +130,7 @@ class DiskCache:
             except _safe_disk.FAILURES as error:
                 with suppress(sqlite3.Error):
                     self.close()
-                raise RecordingError(_why(self.folder, error)) from error
+                raise CacheUnusable(_why(self.folder, error)) from error
 
 
 def _pack(value: dict[str, Any]) -> str:
@@ -146,6 +146,8 @@ def _pack(value: dict[str, Any]) -> str:
             f"the value cannot be cached, it is nested deeper than {MAX_LEVELS - 1} levels; "
             "flatten the contract that it answers"
         )
+    if len(text) > MAX_BYTES:
+        raise RecordingError("the value cannot be cached: a row holds at most 64 MB")
     return text
 
 

@@ -13,7 +13,16 @@ from stratum.scope import Root
 from stratum.text import diff_lines, escape, truncate
 
 Kind = Literal[
-    "contract", "prompt", "condition", "model", "params", "flow", "missing", "orphaned", "corrupt"
+    "contract",
+    "prompt",
+    "condition",
+    "model",
+    "params",
+    "flow",
+    "missing",
+    "orphaned",
+    "stale",
+    "corrupt",
 ]
 
 Instructions: TypeAlias = Mapping[str, Any]
@@ -80,7 +89,7 @@ class DriftReport:
 
     def drift(self, kind: Kind, title: str, lines: Sequence[str] = ()) -> Drift:
         shown = tuple(truncate(escape(line), WIDEST) for line in lines)
-        return Drift(kind, self.function, self.file, self.line, title, shown)
+        return Drift(kind, self.function, self.file, self.line, escape(title), shown)
 
     def contract(self, before: Any, now: Any) -> Drift:
         return self.drift("contract", "the answer's contract changed", difference(before, now))

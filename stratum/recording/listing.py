@@ -104,16 +104,14 @@ class Found:
     sample: Sample
 
     @property
-    def before(self) -> list[Sample]:
-        """The recorded attempts before a retry that may be its own, each at its own number."""
-        entry, places = self.sample.entry, self.sample.places
-        same = [
-            other
-            for other in self.file.samples
-            if all(other.entry[name] == entry[name] for name in ("inputs", "instructions"))
-            and other.attempt < self.sample.attempt
-        ]
-        return [other for other in same if places & other.places] or same
+    def first(self) -> Sample | None:
+        """The recorded first attempt of the same call."""
+        shared = ("inputs", "instructions", "contract")
+        for other in self.file.samples:
+            same = all(other.entry[name] == self.sample.entry[name] for name in shared)
+            if same and not other.attempt:
+                return other
+        return None
 
     def prompt(self) -> list[str] | None:
         """Return the prompt as it was sent, line by line; None when its first part is not there.
@@ -123,8 +121,7 @@ class Found:
         """
         if "retry" not in self.sample.entry:
             return _texts(self.sample.entry.get("prompt"))
-        first = next((s for s in self.before if s.attempt == 0), None)
-        lines = _texts(first.entry.get("prompt")) if first else None
+        lines = _texts(self.first.entry.get("prompt")) if self.first else None
         answer = f"(the answer of attempt {self.sample.attempt})"
         return None if lines is None else [*lines, "", answer, "", *self.turn()]
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from stratum.calls import Reply, Request, Usage
+from stratum.recording.ages import oldest_day, today
 from stratum.recording.disk import DiskCache
 from stratum.recording.lease import Lease, is_held
 from stratum.settings import Settings
@@ -13,16 +14,17 @@ class Pending:
     """The replies of record runs in the disk cache, by key and place.
 
     Served are replies of calls that settled well, and those that a run which is no more
-    left behind; never errors and refusals.
+    left behind; never errors and refusals, nor what is older than `max_age`.
     """
 
     def __init__(self, settings: Settings, run: str, *, reuse: bool = True) -> None:
         folder = settings.state_folder
-        self._cache = DiskCache(folder / "cache")
+        self.cache = DiskCache(folder / "cache")
         self._runs = folder / "runs"
         self._lease = Lease(self._runs, run)
         self._run = run
         self._reuse = reuse
+        self._oldest = oldest_day(settings) or ""
         self.reasons: list[str] = []
 
     def __enter__(self) -> Self:
@@ -31,12 +33,12 @@ class Pending:
 
     def __exit__(self, *_: object) -> None:
         self._lease.release()
-        self._cache.close()
+        self.cache.close()
 
     def find(self, request: Request) -> Reply | None:
         if not self._reuse:
             return None
-        row = self._cache.get(_row(request))
+        row = self.cache.get(_row(request))
         if row.reason:
             self.reasons.append(row.reason)
         value = row.value
@@ -45,19 +47,22 @@ class Pending:
         return replace(_reply(value), origin="cached")
 
     def _may_serve(self, value: dict[str, Any]) -> bool:
+        if str(value.get("day", "")) < self._oldest:
+            return False
         if value["state"] == "pending":
             return value["run"] != self._run and not is_held(self._runs, value["run"])
         return bool(value["state"] == "settled")
 
     def keep(self, request: Request, reply: Reply) -> None:
         if reply.outcome == "answered":
-            self._cache.put(_row(request), {**_data(reply), "run": self._run, "state": "pending"})
+            about = {"run": self._run, "state": "pending", "day": today()}
+            self.cache.put(_row(request), {**_data(reply), **about})
 
     def settle(self, request: Request, *, ok: bool) -> None:
         row = _row(request)
-        value = self._cache.get(row).value
+        value = self.cache.get(row).value
         if value is not None and value["run"] == self._run:
-            self._cache.put(row, {**value, "state": "settled" if ok else "rejected"})
+            self.cache.put(row, {**value, "state": "settled" if ok else "rejected"})
 
 
 class DiskMemory:

@@ -1,21 +1,48 @@
 """Renew a golden file with what a run used and recorded of its function."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stratum.calls import Request
 from stratum.hashing import digest, short
 from stratum.recording.golden import FunctionFile, Sample, the_only_ones
-from stratum.scope import Root
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What of a request a golden file is renewed with, as plain data."""
+
+    home: str
+    function: str
+    place: str | None
+    attempt: int
+    contract: str
+    schema: Any
+    instructions: dict[str, Any]
+    wording: str  # the short digest of the instructions
+
+    @classmethod
+    def of(cls, request: Request, home: str) -> "Asked":
+        instructions = request.instructions
+        return cls(
+            home=home,
+            function=request.site.function,
+            place=None if request.place is None else str(request.place),
+            attempt=request.attempt,
+            contract=short(request.contract.hash),
+            schema=request.contract.schema,
+            instructions=instructions,
+            wording=short(digest(instructions)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A root met a sample at a request."""
+    """A root, by whatever tells it from others, met a sample at a request."""
 
-    root: Root
-    request: Request
+    root: Hashable
+    asked: Asked
     sample: Sample
 
 
@@ -27,7 +54,7 @@ class Used:
     """
 
     sample: Sample
-    request: Request
+    asked: Asked
     places: frozenset[str]
     repeated: bool
 
@@ -38,7 +65,12 @@ def spot(request: Request) -> str:
 
 
 def renewed(
-    old: FunctionFile | None, home: str, uses: Iterable[Use], *, complete: bool
+    old: FunctionFile | None,
+    home: str,
+    uses: Iterable[Use],
+    complete: bool,
+    *,
+    prune: bool = False,
 ) -> FunctionFile:
     """Return the file that a run leaves: what was used, and what it knows nothing of.
 
@@ -46,14 +78,13 @@ def renewed(
     answer nothing any more is gone.
     """
     used = _used(uses)
-    site = used[-1].request.site
-    file = FunctionFile(site.function, home.rpartition("/")[0])
+    file = FunctionFile(used[-1].asked.function, home.rpartition("/")[0])
     if old is not None:
         file.contracts, file.instructions = dict(old.contracts), dict(old.instructions)
-        file.samples = _kept(old, used, complete=complete)
+        file.samples = [] if complete and prune else _kept(old, used, complete=complete)
     for each in used:
-        file.contracts[short(each.request.contract.hash)] = each.request.contract.schema
-        file.instructions[_instructions(each.request)] = each.request.instructions
+        file.contracts[each.asked.contract] = each.asked.schema
+        file.instructions[each.asked.wording] = each.asked.instructions
         file.samples.append(_updated(each, home, used, complete=complete))
     answered = {sample.key for sample in file.samples if sample.outcome != "unsent"}
     file.samples = [s for s in file.samples if s.outcome != "unsent" or s.key not in answered]
@@ -70,10 +101,10 @@ def _used(uses: Iterable[Use]) -> list[Used]:
 
 
 def _gathered(uses: list[Use]) -> Used:
-    met = {(id(use.root), spot(use.request)) for use in uses if use.request.place is not None}
+    met = {(use.root, use.asked.place) for use in uses if use.asked.place is not None}
     places = frozenset(place for _, place in met)
     repeated = len({root for root, _ in met}) < len(met)
-    return Used(uses[0].sample, uses[-1].request, places, repeated)
+    return Used(uses[0].sample, uses[-1].asked, places, repeated)
 
 
 def _updated(each: Used, home: str, used: Iterable[Used], *, complete: bool) -> Sample:
@@ -83,7 +114,7 @@ def _updated(each: Used, home: str, used: Iterable[Used], *, complete: bool) -> 
         places |= sample.places - _taken(sample, used)
     if sample.outcome == "unsent":
         places = frozenset()
-    entry = {**sample.entry, "instructions": _instructions(each.request)}
+    entry = {**sample.entry, "instructions": each.asked.wording}
     return Sample(entry, home, places, open=sample.open and not complete)
 
 
@@ -114,8 +145,8 @@ def _may_be_needed(sample: Sample, used: list[Used]) -> bool:
     """Say whether anything could ask for an entry that a complete run did not use."""
     return (
         sample.key not in {each.sample.key for each in used}
-        and sample.entry["contract"] in {short(each.request.contract.hash) for each in used}
-        and sample.entry["instructions"] in {_instructions(each.request) for each in used}
+        and sample.entry["contract"] in {each.asked.contract for each in used}
+        and sample.entry["instructions"] in {each.asked.wording for each in used}
     )
 
 
@@ -149,24 +180,20 @@ def _taken(sample: Sample, used: Iterable[Used]) -> frozenset[str]:
 def _replaces(fresh: Used, sample: Sample, old: FunctionFile) -> bool:
     return (
         sample.entry["inputs"] == fresh.sample.entry["inputs"]
-        and sample.attempt >= fresh.request.attempt
-        and _settings_of(old.instructions_of(sample)) == _settings_of(fresh.request.instructions)
+        and sample.attempt >= fresh.asked.attempt
+        and _settings_of(old.instructions_of(sample)) == _settings_of(fresh.asked.instructions)
     )
 
 
 def _is_current(sample: Sample, each: Used) -> bool:
     """Say whether an entry is of today's contract and instructions."""
     written = (sample.entry["contract"], sample.entry["instructions"])
-    return written == (short(each.request.contract.hash), _instructions(each.request))
+    return written == (each.asked.contract, each.asked.wording)
 
 
 def _differ_in_time(one: Sample, other: Sample) -> bool:
     """Say whether the entries are of one call under different limits, for different tests."""
     return one.key == other.key and (one.outcome == "timeout") != (other.outcome == "timeout")
-
-
-def _instructions(request: Request) -> str:
-    return short(digest(request.instructions))
 
 
 def _settings_of(instructions: dict[str, Any]) -> tuple[Any, Any]:

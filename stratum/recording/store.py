@@ -3,18 +3,22 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from typing import Any
 
 from stratum.calls import Exchange, Quote, Request
-from stratum.recording.golden import Recordings, Sample, entry_of, prompt_of
-from stratum.recording.renewing import Use, renewed, spot
+from stratum.recording.ages import is_stale, oldest_day, today
+from stratum.recording.golden import FunctionFile, Recordings, Sample, entry_of, prompt_of
+from stratum.recording.renewing import Asked, Use, renewed, spot
 from stratum.scope import Root
 from stratum.settings import Settings
 
 
 @dataclass(slots=True)
 class Counts:
-    """How many calls were answered from where, and what they cost in US dollars."""
+    """How many calls were answered from where, and what they cost in US dollars.
+
+    `stale` counts those of the replayed that are older than `max_age`.
+    """
 
     replayed: int = 0
     cached: int = 0
@@ -22,6 +26,7 @@ class Counts:
     spent: float = 0.0
     saved: float = 0.0
     unpriced: int = 0
+    stale: int = 0
 
 
 @dataclass(eq=False)
@@ -40,14 +45,20 @@ class GoldenStore:
     settings: Settings
     reuse: bool = True
     counts: Counts = field(default_factory=Counts)
-    uses: list[Use] = field(default_factory=list)
+    committed: list[Use] = field(default_factory=list)
+    touched: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.recordings = Recordings(self.settings.recordings_folder, self.settings.root)
         self._given: dict[tuple[str, str, str], Sample] = {}
-        self._passed: set[Root] = set()
+        self._meetings: dict[Root, list[tuple[Request, Sample]]] = {}
         self._met: set[tuple[Root, str, str]] = set()
         self._lock = threading.Lock()
+        self._oldest = oldest_day(self.settings)
+
+    def is_stale(self, sample: Sample) -> bool:
+        """Say whether a recorded call is older than `max_age`."""
+        return is_stale(sample, self._oldest)
 
     def find(
         self, request: Request, root: Root, holds: Callable[[Sample], bool] = lambda _: True
@@ -55,12 +66,14 @@ class GoldenStore:
         """Return the sample that answers a request in a record run, and note its use.
 
         What this run gave or recorded at the place comes first, so that every root meets
-        the same answer there in whatever order the tests run.
+        the same answer there in whatever order the tests run. What is stale does not answer.
         """
         with self._lock:
             given = [self._given.get(_slot(request, end)) for end in ("timeout", "answered")]
             here = [sample for sample in given if sample is not None]
-            sample = self._answering(request, root, holds, here)
+            sample = self._answering(
+                request, root, lambda s: holds(s) and not self.is_stale(s), here
+            )
             if sample is not None:
                 self._given.setdefault(_slot(request, sample.outcome), sample)
                 self._use(request, root, sample)
@@ -73,7 +86,7 @@ class GoldenStore:
         with self._lock:
             sample = self._answering(request, root, holds, [])
             if sample is not None:
-                self._use(request, root, sample)
+                self._hand_out(sample, root)
             return sample
 
     def _answering(
@@ -90,17 +103,22 @@ class GoldenStore:
         free = [s for s in own if id(s) not in root.handed]
         return min([*here, *free], key=lambda s: s.outcome != "timeout", default=None)
 
-    def _use(self, request: Request, root: Root, sample: Sample) -> None:
+    def _hand_out(self, sample: Sample, root: Root) -> None:
         root.handed.add(id(sample))
+        self.touched.add(id(sample))
+
+    def _use(self, request: Request, root: Root, sample: Sample) -> None:
+        self._hand_out(sample, root)
         self._met.add((root, request.key, spot(request)))
-        self.uses.append(Use(root, request, sample))
+        self._meetings.setdefault(root, []).append((request, sample))
 
     def give_back(self, request: Request, root: Root, sample: Sample) -> None:
         """Undo the use of a sample that did not end the call after all."""
         with self._lock:
             root.handed.discard(id(sample))
             self._met.discard((root, request.key, spot(request)))
-            self.uses.remove(Use(root, request, sample))
+            if root in self._meetings:
+                self._meetings[root].remove((request, sample))
 
     def is_used(self, request: Request, root: Root) -> bool:
         """Say whether the root was answered, or turned away, at the request's place."""
@@ -131,8 +149,7 @@ class GoldenStore:
     def add(self, exchange: Exchange, root: Root) -> Sample:
         """Take up an exchange of this run, for all roots that come to its place."""
         request = exchange.request
-        day = datetime.now(UTC).date().isoformat()
-        entry = entry_of(request, exchange.reply, exchange.outcome, exchange.quote, day)
+        entry = entry_of(request, exchange.reply, exchange.outcome, exchange.quote, today())
         if exchange.expired is not None:
             entry |= {"expired": exchange.expired, "ms": exchange.ms}
         if exchange.outcome == "cut" and exchange.cap is not None:
@@ -144,26 +161,45 @@ class GoldenStore:
             self._use(request, root, sample)
         return sample
 
-    def passed(self, root: Root) -> None:
-        """Say that a root's exchanges may be written."""
-        self._passed.add(root)
+    def adopt(self, request: Request, entry: dict[str, Any], root: Root) -> Sample:
+        """Take over what another process of this run recorded."""
+        sample = Sample(entry, self.recordings.home_of(request.site), fresh=True)
+        with self._lock:
+            self._given[_slot(request, sample.outcome)] = sample
+            self._use(request, root, sample)
+        return sample
 
-    def write(self, *, complete: bool) -> list[str]:
+    def given(self, request: Request) -> Sample:
+        """Return what this run recorded as the request's answer."""
+        return self._given[_slot(request, "answered")]
+
+    def passed(self, root: Root) -> list[Use]:
+        """Say that a root's exchanges may be written; returns those that are new."""
+        new = self._meetings.pop(root, [])
+        uses = [self._use_of(root, request, sample) for request, sample in new]
+        self.committed += uses
+        return uses
+
+    def _use_of(self, root: Root, request: Request, sample: Sample) -> Use:
+        return Use(id(root), Asked.of(request, self.recordings.home_of(request.site)), sample)
+
+    def write(self, *, complete: bool, prune: bool = False) -> list[str]:
         """Write what belongs to passed roots; returns the homes of the files that changed.
 
-        After a complete run places are exactly those used, and outdated entries go.
+        After a complete run places are exactly those used, and outdated entries go; pruning
+        also removes all that the run did not use.
         """
-        committed = [use for use in self.uses if use.root in self._passed]
         by_home: dict[str, list[Use]] = {}
-        for use in committed:
-            by_home.setdefault(self.recordings.home_of(use.request.site), []).append(use)
-        changed = []
-        for home, uses in sorted(by_home.items()):
-            old = self.recordings.files.get(home)
-            file = renewed(old, home, uses, complete=complete)
-            if self.recordings.write(home, file):
-                changed.append(home)
-        return changed
+        for use in self.committed:
+            by_home.setdefault(use.asked.home, []).append(use)
+        files = {
+            home: renewed(self.recordings.files.get(home), home, uses, complete, prune=prune)
+            for home, uses in by_home.items()
+        }
+        if complete and prune:
+            unused = self.recordings.files.keys() - by_home.keys()
+            files |= {home: FunctionFile("", "") for home in unused}
+        return [home for home in sorted(files) if self.recordings.write(home, files[home])]
 
 
 def _slot(request: Request, outcome: str) -> tuple[str, str, str]:
