@@ -1,7 +1,7 @@
 """Say whether a run saw every test of the project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -10,12 +10,17 @@ from stratum.settings import Settings
 
 @dataclass(slots=True)
 class Progress:
-    """How far one process of a run came; `whole` says that no test was deselected."""
+    """How far one process of a run came; `whole` says that no test was deselected.
+
+    `used` are the positions of the recorded calls that a replay used, by golden file.
+    """
 
     collected: int = 0
     ran: int = 0
     whole: bool = True
     failed: bool = False
+    flows: list[str] = field(default_factory=list)
+    used: dict[str, list[int]] = field(default_factory=dict)
 
 
 def why_incomplete(

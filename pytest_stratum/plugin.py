@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,6 +35,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="with record: remove what a complete run did not use from golden/",
     )
+    group.addoption(
+        "--stratum-report",
+        action="append",
+        metavar="PATH",
+        dest="stratum_report",
+        help="write what the run came to into a file that ends in .json or .md; may be repeated",
+    )
+    parser.addini(
+        "stratum_report",
+        "files as --stratum-report writes, one a line, below the rootdir; the command line wins",
+        type="linelist",
+        default=[],
+    )
     parser.addini("stratum_mode", "record, record-all or replay; the command line wins", default="")
     parser.addini(
         "stratum_block_network",
@@ -49,6 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "line does not say",
     )
     _mode(config)  # a contradiction is an error before anything runs
+    _report_paths(config)
 
 
 def _mode(config: pytest.Config) -> str | None:
@@ -64,6 +80,17 @@ def _mode(config: pytest.Config) -> str | None:
     if config.getoption("stratum_prune") and mode not in ("record", "record-all"):
         raise pytest.UsageError("--stratum-prune goes with --stratum-record")
     return mode
+
+
+def _report_paths(config: pytest.Config) -> list[Path]:
+    """Return the files that the run is reported in: the command line's, else the ini file's."""
+    asked = config.getoption("stratum_report")
+    folder = config.invocation_params.dir if asked else config.rootpath
+    paths = [folder / name for name in asked or config.getini("stratum_report")]
+    for path in paths:
+        if path.suffix not in (".json", ".md"):
+            raise pytest.UsageError(f"stratum_report {path}: its name should end in .json or .md")
+    return paths
 
 
 def _marked(node: Any) -> str | None:
@@ -98,8 +125,8 @@ def _session(config: pytest.Config, *, needed: bool = False) -> StratumSession |
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if _mode(session.config):
-        _session(session.config)
+    if _mode(session.config) or _report_paths(session.config):
+        _session(session.config, needed=True)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -184,8 +211,12 @@ def _claiming(item: pytest.Item, session: StratumSession) -> Iterator[None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
     session = item.config.stash.get(SESSION, None)
+    if session is not None and item.config.getoption("xmlpath", None):
+        from pytest_stratum.junit import describe
+
+        describe(item, session)
+    report = yield
     if session is not None and report.when == "call":
         session.called(item, report)
     _make_fit(item.config, report)
@@ -238,6 +269,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     broken = state.report.blocks or state.report.errors
     if broken and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    _publish(state, session)
+
+
+def _publish(state: StratumSession, session: pytest.Session) -> None:
+    """Write the report files, and the summary of a step of GitHub Actions."""
+    paths = _report_paths(session.config)
+    if hasattr(session.config, "workerinput") or not (paths or _on_github()):
+        return
+    from pytest_stratum.report_files import publish
+
+    publish(state, int(session.exitstatus), paths)
+
+
+def _on_github() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -255,10 +301,16 @@ def pytest_configure_node(node: Any) -> None:
         node.workerinput["stratum_run"] = session.recorder.run
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     session = config.stash.get(SESSION, None)
-    if session is not None:
-        session.report.print(terminalreporter, session.mode)
+    if session is None:
+        return
+    if _on_github():
+        from pytest_stratum.annotations import show
+
+        show(session, terminalreporter, int(exitstatus))
+        return
+    session.report.print(terminalreporter, session.mode)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

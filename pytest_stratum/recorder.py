@@ -40,7 +40,8 @@ class Recorder:
 
     @property
     def reasons(self) -> list[str]:
-        """Why rows of the cache could not be used."""
+        """Why rows of the cache could not be used, or written."""
+        self._pending.flush()
         return sorted(set(self._pending.reasons))
 
     def client(self, inner: Client) -> RecordingClient:

@@ -1,6 +1,7 @@
 """What the run says at its end: drift by cause, counts, money."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from shlex import quote
@@ -10,6 +11,7 @@ from pytest_stratum.flow_diff import flow_changes
 from stratum.errors import RecordingError, RecordingMissing
 from stratum.recording.drift import Drift
 from stratum.recording.store import Counts
+from stratum.recording.unused import Unused
 from stratum.settings import Settings
 from stratum.text import escape, escape_lines
 from stratum.trace import TraceRecord
@@ -29,7 +31,7 @@ class Block:
 class Report:
     """Gathers drift and counts, over all workers of a run."""
 
-    def __init__(self, rootpath: Path) -> None:
+    def __init__(self, root: Path) -> None:
         self.blocks: dict[str, Block] = {}
         self.counts = Counts()
         self.live = 0
@@ -37,8 +39,10 @@ class Report:
         self.reasons: list[str] = []
         self.notes: list[str] = []
         self.errors: dict[str, None] = {}  # what no test may hide, such as a leaking secret
-        self._changed: list[str] = []
-        self._rootpath = rootpath
+        self.changed: list[str] = []  # files of golden/, below the root
+        self.unused: Unused | None = None  # known after a complete run
+        self.warnings: list[str] = []  # of what is beside the run, such as a report file
+        self._root = root
 
     def missed(self, error: BaseException, nodeid: str) -> None:
         """Take up the drifts that an error, or a member of a group, is about."""
@@ -57,7 +61,11 @@ class Report:
 
     def broke(self, nodeid: str) -> bool:
         """Say whether a test has met drift; what differs in it then is no cause of its own."""
-        return any(nodeid in block.tests for block in self.blocks.values())
+        return any(self.drifts_of(nodeid))
+
+    def drifts_of(self, nodeid: str) -> Iterator[Drift]:
+        """Yield what drifted that a test met."""
+        yield from (block.drift for block in self.blocks.values() if nodeid in block.tests)
 
     def traced(self, record: TraceRecord) -> None:
         for call in record.calls:
@@ -67,8 +75,7 @@ class Report:
 
     def flow_differs(self, item: Any, result: Any, mode: str | None) -> None:
         """Take up a golden flow that is not as it was, or is not there."""
-        file, line, _ = item.location
-        site = (item.name, Path(file).as_posix(), (line or 0) + 1)
+        site = (item.name, shown(item.path, self._root), (item.location[1] or 0) + 1)
         if result.recalled_data is None:
             if mode == "replay":
                 self._add(Drift("missing", *site, "this golden flow is not recorded"), item.nodeid)
@@ -84,7 +91,7 @@ class Report:
 
     def wrote(self, homes: list[str], settings: Settings) -> None:
         folder = shown(settings.recordings_folder, settings.root)
-        self._changed = [f"{folder}/{home}" for home in homes]
+        self.changed = [f"{folder}/{home}" for home in homes]
 
     def as_data(self) -> dict[str, Any]:
         """Return what a worker sends to the controller."""
@@ -116,17 +123,21 @@ class Report:
         if line:
             terminal.write_sep("-", "stratum")
             terminal.write_line(line)
-            for changed in self._changed:
+            for changed in self.changed:
                 terminal.write_line(f"  wrote {escape(changed)}")
             for note in self.notes:
                 terminal.write_line(f"  {note}")
+            if self.unused is not None and self.unused.calls:
+                terminal.write_line(f"  {_left(self.unused)}")
             for reason in self.reasons:
                 terminal.write_line(f"  cache: {escape(reason)}")
+        for warning in self.warnings:
+            terminal.write_line(f"stratum: {escape_lines(warning)}", yellow=True)
 
     def _print_drift(self, terminal: Any) -> None:
         tests = {nodeid for block in self.blocks.values() for nodeid in block.tests}
-        causes = _many(len(self.blocks), "cause")
-        terminal.write_sep("=", f"stratum drift: {causes}, {_many(len(tests), 'test')}", red=True)
+        causes = many(len(self.blocks), "cause")
+        terminal.write_sep("=", f"stratum drift: {causes}, {many(len(tests), 'test')}", red=True)
         for block in self.blocks.values():
             for line in _lines(block):
                 terminal.write_line(line)
@@ -135,31 +146,30 @@ class Report:
         counts = self.counts
         if mode == "replay":
             missing = len(self.blocks)
-            drift = f", {_many(missing, 'cause')} of drift" if missing else ""
-            return f"{_many(counts.replayed, 'call')} replayed, {_usd(counts.saved)} saved{drift}"
+            drift = f", {many(missing, 'cause')} of drift" if missing else ""
+            stale = f", {counts.stale} of the replayed stale" if counts.stale else ""
+            replayed = f"{many(counts.replayed, 'call')} replayed, {usd(counts.saved)} saved"
+            return f"{replayed}{stale}{drift}"
         if mode is not None:
             cached = f", {counts.cached} taken from the cache" if counts.cached else ""
             unpriced = f" and {counts.unpriced} of unknown price" if counts.unpriced else ""
             return (
-                f"{_many(counts.recorded, 'call')} recorded for {_usd(counts.spent)}{unpriced}"
-                f"{cached}, {counts.replayed} replayed, {_usd(counts.saved)} saved"
+                f"{many(counts.recorded, 'call')} recorded for {usd(counts.spent)}{unpriced}"
+                f"{cached}, {counts.replayed} replayed, {usd(counts.saved)} saved"
             )
         if self.live:
             return (
-                f"{_many(self.live, 'live call')} for {_usd(self.live_cost)}; "
+                f"{many(self.live, 'live call')} for {usd(self.live_cost)}; "
                 "pytest --stratum-record would keep the answers"
             )
-        return f"{_many(counts.replayed, 'call')} replayed" if counts.replayed else ""
+        return f"{many(counts.replayed, 'call')} replayed" if counts.replayed else ""
 
 
 def _lines(block: Block) -> list[str]:
     drift = block.drift
-    count = _many(len(block.tests), "test")
-    lines = [
-        "",
-        f"{drift.kind} drift · {escape(drift.function)} · {drift.file}:{drift.line} · {count}",
-    ]
-    lines.append(f"  {drift.title}")
+    where = f"{escape(drift.file)}:{drift.line} · {many(len(block.tests), 'test')}"
+    head = f"{drift.kind} drift · {escape(drift.function)} · {where}"
+    lines = ["", head, f"  {escape(drift.title)}"]
     lines += [f"    {escape(line)}" for line in drift.lines[:SHOWN_LINES]]
     if len(drift.lines) > SHOWN_LINES:
         lines.append(f"    … and {len(drift.lines) - SHOWN_LINES} more lines")
@@ -168,6 +178,12 @@ def _lines(block: Block) -> list[str]:
     if len(tests) > SHOWN_TESTS:
         lines.append(f"  … and {len(tests) - SHOWN_TESTS} more")
     return [*lines, f"  accept: {accept_command(tests)}"]
+
+
+def _left(unused: Unused) -> str:
+    outdated = f", {unused.outdated} of them outdated" if unused.outdated else ""
+    verb = "was" if unused.calls == 1 else "were"
+    return f"{many(unused.calls, 'recorded call')} {verb} not used (orphaned{outdated})"
 
 
 def shown(path: Path, root: Path) -> str:
@@ -184,9 +200,9 @@ def accept_command(tests: list[str]) -> str:
     return " ".join(["pytest --stratum-record", *(quote(escape(file)) for file in chosen)])
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _usd(amount: float) -> str:
+def usd(amount: float) -> str:
     return f"${amount:.4f}" if amount >= 0.0001 or not amount else f"${amount:.2g}"

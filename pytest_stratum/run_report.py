@@ -1,6 +1,6 @@
 """What a run has to say, as the data that report files and CI are made of."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,8 +8,9 @@ import stratum
 from pytest_stratum.report import Block, Report, accept_command
 from pytest_stratum.session import StratumSession
 from stratum.recording.drift import Kind
+from stratum.text import escape, escape_lines
 
-MODES = {"record": "record", "record-all": "record-all", "replay": "replay"}
+MOST = 1e15  # dollars; what a golden file says beyond is no price
 
 
 class _Part(BaseModel):
@@ -21,8 +22,8 @@ class _Part(BaseModel):
 class Calls(_Part):
     """How many calls were answered from where.
 
-    `recorded` were asked and kept, `cached` taken from the cache of an earlier run that did not
-    end well, `live` asked and kept nowhere.
+    `recorded` were asked and kept; `cached` were asked and paid for in an earlier run, and taken
+    from the cache; `live` were asked and kept nowhere.
     """
 
     replayed: int = Field(ge=0)
@@ -77,12 +78,12 @@ class DriftBlock(_Part):
         drift, tests = block.drift, list(block.tests)
         return cls(
             kind=drift.kind,
-            function=drift.function,
-            file=drift.file,
+            function=escape(drift.function),
+            file=escape(drift.file),
             line=drift.line,
-            title=drift.title,
-            lines=drift.lines,
-            tests=tuple(tests),
+            title=escape(drift.title),
+            lines=tuple(map(escape, drift.lines)),
+            tests=tuple(map(escape, tests)),
             cause=drift.cause,
             accept=accept_command(tests),
         )
@@ -113,6 +114,14 @@ class RunReport(_Part):
         return bool(self.mode or spoke or self.drift or self.errors)
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a report, as `schemas/report-1.json` publishes it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **RunReport.model_json_schema(mode="serialization"),
+    }
+
+
 def run_report(session: StratumSession, exit_code: int) -> RunReport:
     """Return what a run that has ended came to."""
     report = session.report
@@ -124,7 +133,7 @@ def run_report(session: StratumSession, exit_code: int) -> RunReport:
         money=_money(report),
         recordings=_recordings(report),
         drift=tuple(map(DriftBlock.of, report.blocks.values())),
-        errors=tuple(report.errors),
+        errors=tuple(map(escape_lines, report.errors)),
     )
 
 
@@ -134,5 +143,29 @@ def _calls(report: Report) -> Calls:
         replayed=counts.replayed,
         recorded=counts.recorded,
         cached=counts.cached,
-        live=report.live - counts.recorded if False else report.live,
+        live=report.live,
+    )
+
+
+def _money(report: Report) -> Money:
+    counts = report.counts
+    return Money(
+        spent_usd=_amount(counts.spent),
+        saved_usd=_amount(counts.saved),
+        live_usd=_amount(report.live_cost),
+        unpriced=counts.unpriced,
+    )
+
+
+def _amount(usd: float) -> float:
+    return float(max(0.0, min(usd, MOST)))
+
+
+def _recordings(report: Report) -> Recordings:
+    unused = report.unused
+    return Recordings(
+        written=tuple(map(escape, report.changed)),
+        stale=report.counts.stale,
+        orphaned=None if unused is None else unused.calls,
+        outdated=None if unused is None else unused.outdated,
     )

@@ -1,7 +1,7 @@
 """The state of one test run: mode, store, roots."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import wraps
 from os import environ
@@ -15,9 +15,10 @@ from pytest_stratum.network import Network
 from pytest_stratum.recorder import Recorder
 from pytest_stratum.report import Report, shown
 from stratum.calls import Client
-from stratum.errors import ConfigurationError, NotAwaited, RecordingCorrupt
+from stratum.errors import ConfigurationError, NotAwaited, RecordingCorrupt, RecordingError
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
+from stratum.recording.unused import Unused
 from stratum.scope import FixedClock, Root, current, enter, live_client, process, rooted
 from stratum.settings import Settings, load
 
@@ -47,13 +48,13 @@ class StratumSession:
     def __init__(self, config: pytest.Config, mode: str | None) -> None:
         self.mode = mode
         self.config = config
-        self.report = Report(config.rootpath)
         self.discarded: set[str] = set()
         self.progress = Progress()
         self._network = Network()
         self._fixtures: dict[Any, tuple[Root, Any]] = {}
         self._before = (process.settings, process.no_live_calls)
         self.settings = self._load(config)
+        self.report = Report(self.settings.root)
         self._store: GoldenStore | None = None
         self._client: RecordingClient | None = None
         self.recorder: Recorder | None = None
@@ -92,7 +93,10 @@ class StratumSession:
             given = getattr(self.config, "workerinput", {}).get("stratum_run")
             controls = self.config.pluginmanager.hasplugin("dsession")
             self.recorder = Recorder(self.store, run=given, controls=controls)
-            self.recorder.start()
+            try:
+                self.recorder.start()
+            except RecordingError as error:  # nothing is asked that could not be kept
+                raise pytest.UsageError(str(error)) from error
         if self.mode == "replay":
             process.no_live_calls = _OFF
         if self.config.getini("stratum_block_network"):
@@ -237,11 +241,13 @@ class StratumSession:
         """Take up what a root's calls did, for the report."""
         for miss in root.misses:
             self.report.missed(miss, nodeid)
-        for record in root.records:
-            self.report.traced(record)
+        if root.client is None:  # else what was live is recorded, and counted there
+            for record in root.records:
+                self.report.traced(record)
 
     def _take_snapshots(self, item: pytest.Item, assertion: Any, *, passed: bool) -> None:
         for result in assertion.executions.values():
+            self.progress.flows.append(result.snapshot_location)
             if passed:
                 self.discarded.discard(result.snapshot_location)
                 continue
@@ -255,15 +261,48 @@ class StratumSession:
         """Write golden/ in record mode, and gather the counts."""
         if self._store is not None:
             self.report.counted(self._store.counts)
-        if self.recorder is None:
-            return
+            self.progress.used = self._store.used() if self.mode == "replay" else {}
+        if self.recorder is not None:
+            self._write(self.recorder, exitstatus)
+        if self.mode is not None and self.why_incomplete(exitstatus) is None:
+            self._count_unused()
+
+    def _write(self, recorder: Recorder, exitstatus: int) -> None:
         why = self.why_incomplete(exitstatus)
         prune = bool(self.config.getoption("stratum_prune"))
-        changed = self.recorder.write(complete=why is None, prune=prune)
+        changed = recorder.write(complete=why is None, prune=prune)
         self.report.wrote(changed, self.settings)
-        self.report.reasons = self.recorder.reasons
-        if prune and why is not None and not hasattr(self.config, "workerinput"):
+        self.report.errors |= dict.fromkeys(self.store.unwritten)
+        self.report.reasons = recorder.reasons
+        if prune and not hasattr(self.config, "workerinput"):
+            self._prune_flows(why)
+
+    def _prune_flows(self, why: str | None) -> None:
+        """Remove the golden flows that a complete run did not compare."""
+        if why is not None:
             self.report.notes.append(f"nothing was pruned: {why}")
+            return
+        compared = {Path(flow) for each in self.processes for flow in each.flows}
+        for path in (self.settings.golden_folder / "flows").rglob("*.yaml"):
+            if path not in compared:
+                path.unlink()
+                with suppress(OSError):  # its folder, when nothing else is in it
+                    path.parent.rmdir()
+                self.report.notes.append(f"removed {shown(path, self.settings.root)}")
+
+    @property
+    def processes(self) -> list[Progress]:
+        """How far the workers came, or this process when there are none."""
+        return self.workers or [self.progress]
+
+    def _count_unused(self) -> None:
+        """Count the recorded calls that a complete run did not use."""
+        if self.records:
+            folder = self.settings.recordings_folder
+            self.report.unused = Unused.after_record(folder, self.store.committed)
+        else:
+            used = [each.used for each in self.processes]
+            self.report.unused = Unused.by_replay(self.store.recordings.files, used)
 
     def as_data(self) -> dict[str, Any]:
         """Return what a worker tells the controller."""
@@ -281,8 +320,7 @@ class StratumSession:
         """Say why the run did not see every test of the project pass; None when it did."""
         if exitstatus != 0:
             return "a test failed, or the run was interrupted"
-        processes = self.workers or [self.progress]
-        return why_incomplete(self.config, self.settings, processes, crashed=self.crashed)
+        return why_incomplete(self.config, self.settings, self.processes, crashed=self.crashed)
 
 
 def _uses(item: pytest.Item, definition: Any, names: Any) -> bool:

@@ -36,6 +36,21 @@ def answer(request):
     return {{"value": request.shown.text.partition(": ")[2].upper()}}
 """
 
+# For a conftest.py: a fixture with which a test notes values, to compare them between runs.
+NOTE = """
+
+import pytest
+
+
+@pytest.fixture
+def note(request):
+    def write(*values):
+        with (request.config.rootpath / "noted.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{request.node.name}: {values!r}\\n")
+
+    return write
+"""
+
 
 def project(folder: Path, files: Mapping[str, str]) -> Path:
     """Write the files, their common indent removed, and return the folder."""
@@ -96,3 +111,11 @@ def files_below(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def noted(folder: Path, *args: str) -> list[str]:
+    """Run pytest in a folder, where all passes, and return what the tests noted, sorted."""
+    (folder / "noted.txt").unlink(missing_ok=True)
+    done = run_pytest(folder, "-q", *args)
+    assert done.returncode == 0, done.stdout
+    return sorted((folder / "noted.txt").read_text(encoding="utf-8").splitlines())

@@ -369,7 +369,7 @@ def test_a_read_only_folder_says_so(present: bool) -> None:
             reason, error = process.communicate()
         folder.chmod(0o755)
     assert ("writable" in reason, "None" in reason) == (present, not present)
-    assert re.search("RecordingError: the cache in .* writable", error)
+    assert re.search("CacheUnusable: the cache in .* writable", error)
 
 
 FULL = """
@@ -390,7 +390,7 @@ def test_a_full_disk_loses_only_the_new_value(tmp_path: Path) -> None:
     with run(FULL, tmp_path) as process:
         said, error = process.communicate()
     assert error == ""
-    assert re.match("RecordingError .* Free some space on the disk", said)
+    assert re.match("CacheUnusable .* Free some space on the disk", said)
     assert said.endswith("{'n': 1} Row(value=None, reason=None)\n")
 
 

@@ -7,7 +7,6 @@ from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +16,7 @@ from stratum import infer
 from stratum.calls import UNKEYED
 from stratum.hashing import canonical
 from tests.scripted import answering
-from tests.support import LIVE, asked, files_below, project, run_pytest
+from tests.support import LIVE, NOTE, asked, files_below, noted, project
 
 SOURCE = '''
 from typing import Annotated, Literal
@@ -219,11 +218,11 @@ SUITE = """
     from app import Judge, say
 
     @pytest.mark.parametrize("text", ["a", "b"])
-    def test_said(text, record_property):
-        record_property("said", say.run(text=text, loud=True))
+    def test_said(text, note):
+        note(say.run(text=text, loud=True))
 
-    def test_rated(record_property):
-        record_property("rated", Judge().rate.run(text="a"))
+    def test_rated(note):
+        note(Judge().rate.run(text="a"))
 """
 
 MOVED = '''
@@ -249,38 +248,35 @@ SUITE_AFTER = """
     import pytest
     from lib.words import Critic, tell
 
-    def test_graded(record_property):
-        record_property("rated", Critic().grade.run(text="a"))
+    def test_graded(note):
+        note(Critic().grade.run(text="a"))
 
     @pytest.mark.parametrize("text", ["b", "a"], ids=["second", "first"])
-    def test_told(text, record_property):
-        record_property("said", tell.run(loud=True, text=text))
+    def test_told(text, note):
+        note(tell.run(loud=True, text=text))
 """
 
 
-def properties(folder: Path, *args: str) -> set[tuple[str, str]]:
-    """Run the suite, which passes, and return what its tests noted."""
-    done = run_pytest(folder, "-q", "--junit-xml=report.xml", *args)
-    assert done.returncode == 0, done.stdout
-    found = ET.parse(folder / "report.xml").iter("property")
-    return {(each.attrib["name"], each.attrib["value"]) for each in found}
+def run(folder: Path, *args: str) -> set[str]:
+    """Run the suite, and return what was said, whichever test it was."""
+    return {each.partition(": ")[2] for each in noted(folder, *args)}
 
 
 def test_what_was_renamed_moved_and_reordered_is_replayed_and_comes_home(tmp_path: Path) -> None:
-    files = {"conftest.py": NUMBERED, "app.py": APP, "test_it.py": SUITE}
-    recorded = properties(project(tmp_path, files), "--stratum-record")
+    files = {"conftest.py": NUMBERED + NOTE, "app.py": APP, "test_it.py": SUITE}
+    recorded = run(project(tmp_path, files), "--stratum-record")
     for name in ("app.py", "test_it.py"):
         (tmp_path / name).unlink()
     project(tmp_path, {"lib/words.py": MOVED, "test_after.py": SUITE_AFTER})
-    assert properties(tmp_path, "--stratum-replay") == recorded
+    assert run(tmp_path, "--stratum-replay") == recorded
 
     questions = asked(tmp_path)
-    assert properties(tmp_path, "--stratum-record") == recorded
+    assert run(tmp_path, "--stratum-record") == recorded
     assert asked(tmp_path) == questions
     shutil.rmtree(tmp_path / "golden/recordings/app.py")
     home = "golden/recordings/lib/words.py"
     assert list(files_below(tmp_path / home)) == ["+critic.grade.json", "tell.json"]
-    assert properties(tmp_path, "--stratum-replay") == recorded
+    assert run(tmp_path, "--stratum-replay") == recorded
 
 
 def test_part_of_what_was_moved_can_come_home_first(tmp_path: Path) -> None:
@@ -288,15 +284,15 @@ def test_part_of_what_was_moved_can_come_home_first(tmp_path: Path) -> None:
     from app import say
     from stratum import parallel
 
-    def test_plain(record_property):
-        record_property("plain", say.run(text="a"))
+    def test_plain(note):
+        note(say.run(text="a"))
 
-    def test_branched(record_property):
-        record_property("branched", parallel(say(text="a")).run()[0])
+    def test_branched(note):
+        note(parallel(say(text="a")).run()[0])
     """
-    files = {"conftest.py": NUMBERED, "app.py": APP, "test_it.py": suite}
-    recorded = properties(project(tmp_path, files), "--stratum-record")
+    files = {"conftest.py": NUMBERED + NOTE, "app.py": APP, "test_it.py": suite}
+    recorded = run(project(tmp_path, files), "--stratum-record")
     project(tmp_path, {"home.py": APP, "test_it.py": suite.replace("from app", "from home")})
-    properties(tmp_path, "--stratum-record", "-k", "branched")
-    assert properties(tmp_path, "--stratum-replay") == recorded
+    run(tmp_path, "--stratum-record", "-k", "branched")
+    assert run(tmp_path, "--stratum-replay") == recorded
     assert len(asked(tmp_path)) == 2

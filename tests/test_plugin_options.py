@@ -70,13 +70,6 @@ def test_two_modes_contradict_each_other(tmp_path: Path) -> None:
     assert "Traceback" not in run.stdout
 
 
-def test_recording_under_xdist_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    run = run_bare(echo(tmp_path), "--stratum-record", "-n2", "-p", "xdist")
-    assert run.returncode == 4
-    assert "--stratum-record does not run under pytest-xdist yet; add -n0" in run.stdout
-    assert "Traceback" not in run.stdout
-
-
 def test_a_misspelt_ini_value_is_a_usage_error(tmp_path: Path) -> None:
     run = run_bare(echo(tmp_path, pyproject__toml=ini(stratum_mode="recrod")))
     assert run.returncode == 4

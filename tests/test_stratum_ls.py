@@ -136,7 +136,7 @@ def test_a_retry_shows_the_first_prompt_and_its_violations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     retry = call("one/again", "c", attempt=1, prompt=None, retry=["too long", "too loud"])
-    recorded(tmp_path, call("one"), call("two"), retry)
+    recorded(tmp_path, call("one", "a", "#0"), call("one", "b", "#1"), call("two"), retry)
     _, out, _ = said(capsys, "show", digest("one/again"), str(tmp_path))
     assert "  attempt      2 (a retry)\n" in out
     assert (
@@ -162,6 +162,18 @@ def test_all_samples_of_a_key_are_shown(tmp_path: Path, capsys: pytest.CaptureFi
     assert "  places       #0\n" in out
     assert "  places       #1, 2.0#0\n" in out
     assert out.count("  edited       by hand\n") == 1
+
+
+def test_what_is_unknown_of_a_call_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = dict.fromkeys(("cost", "tokens", "prompt", "recorded_on", "answered_by"))
+    recorded(tmp_path, call("one", None, outcome="timeout", quote=[None, None, 2.0], **gone))
+    _, out, _ = said(capsys, "show", digest("one"), str(tmp_path))
+    assert "  quote        unknown input tokens; per million tokens unknown in, $2 out\n" in out
+    assert "  recorded on  unknown\n  answered by  nobody\n" in out
+    assert "  cost         unknown\n" in out
+    assert "  prompt\n    | (not recorded)\n  reply\n    | (no reply)\n" in out
 
 
 def test_several_keys_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,19 +214,18 @@ def test_what_is_no_key_prefix_is_refused(prefix: str, capsys: pytest.CaptureFix
 
 
 def hostile(root: Path) -> None:
-    fields = ("answered_by", "recorded_on", "outcome", "contract", "instructions", "inputs")
+    fields = ("answered_by", "recorded_on", "contract", "instructions", "inputs")
     more = dict.fromkeys(fields, HOSTILE)
-    wire = {HOSTILE: HOSTILE}
-    bad = call("bad", {HOSTILE: HOSTILE}, wire=wire, prompt=["::error::x", HOSTILE, 1], **more)
-    odd = {"tokens": [True, "x"], "cost": "free", "quote": [10**400, HOSTILE, None]}
-    again = call("odd", HOSTILE, **odd, attempt=1, retry=[HOSTILE, None])
-    recorded(root, bad, again, function=HOSTILE, source=HOSTILE)
+    prompt, wire = ["::error::x", HOSTILE], {HOSTILE: HOSTILE}
+    bad = call("bad", {HOSTILE: HOSTILE}, wire=wire, prompt=prompt, **more)
+    again = call("again", HOSTILE, attempt=1, prompt=None, retry=[HOSTILE, "::error::x"])
+    recorded(root, bad, again, call("key", key="::error::x"), function=HOSTILE, source=HOSTILE)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [("ls",), ("ls", "--calls"), ("show", digest("bad")), ("show", digest("odd"))],
-    ids=["ls", "calls", "show", "odd"],
+    [("ls",), ("ls", "--calls"), ("show", digest("bad")), ("show", digest("again"))],
+    ids=["ls", "calls", "show", "retry"],
 )
 def test_hostile_recordings_steer_neither_terminal_nor_ci(
     tmp_path: Path, arguments: tuple[str, ...]

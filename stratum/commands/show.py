@@ -12,6 +12,7 @@ from stratum.settings import Settings, load
 from stratum.text import escape
 
 if TYPE_CHECKING:
+    from stratum.calls import Quote
     from stratum.recording.listing import CallListing, Found
 
 _PREFIX = re.compile(r"[0-9a-fA-F]{4,64}")
@@ -90,20 +91,16 @@ def _facts(found: "Found", call: "CallListing", settings: Settings) -> Iterator[
     yield "answered by", call.answered_by or "nobody"
     yield "tokens", f"{call.input_tokens:,} in, {call.output_tokens:,} out"
     yield "cost", "unknown" if call.cost is None else usd(call.cost)
-    yield "quote", _quoted(entry.get("quote"))
+    yield "quote", _quoted(found.sample.quote()) if "quote" in entry else "none"
     for name in ("wire", "expired", "ms", "cap"):
         if name in entry:
             yield name, json.dumps(entry[name], ensure_ascii=False)
     yield "edited", "by hand" if call.edited else "no"
 
 
-def _quoted(quote: Any) -> str:
-    from stratum.recording.listing import money
-
-    if not isinstance(quote, list) or len(quote) != 3:
-        return "none" if quote is None else json.dumps(quote, ensure_ascii=False)
-    size, *prices = map(money, quote)
-    tokens = "unknown" if size is None else f"{size:,.0f}"
+def _quoted(quote: "Quote") -> str:
+    tokens = "unknown" if quote.input_tokens is None else f"{quote.input_tokens:,}"
+    prices = (quote.input_price, quote.output_price)
     taken, given = ("unknown" if price is None else f"${price:g}" for price in prices)
     return f"{tokens} input tokens; per million tokens {taken} in, {given} out"
 

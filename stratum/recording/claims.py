@@ -1,12 +1,14 @@
 """Let the workers of one record run ask each call once."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from stratum.calls import Request
-from stratum.recording.disk import DiskCache
+from stratum.errors import CacheUnusable, RecordingError
 from stratum.recording.lease import is_held
+from stratum.recording.patience import PatientCache
 from stratum.recording.renewing import spot
 
 WAIT = 0.02  # seconds between two looks at what another worker claimed
@@ -19,7 +21,7 @@ class Claims:
     that is no more loses its claims.
     """
 
-    def __init__(self, cache: DiskCache, runs: Path, run: str, worker: str) -> None:
+    def __init__(self, cache: PatientCache, runs: Path, run: str, worker: str) -> None:
         self._cache = cache
         self._runs = runs
         self._run = run
@@ -28,13 +30,14 @@ class Claims:
     async def take(self, request: Request) -> dict[str, Any] | None:
         """Return None when the call is this worker's to ask, else the entry of who asked it.
 
-        Waits while another worker is asking.
+        Waits while another worker is asking. Raises `CacheUnusable` before anything is paid for
+        if the disk would not keep the reply.
         """
         row = self._row(request)
-        while not self._cache.add(row, {"worker": self._worker}):
+        while not self._cache.disk.add(row, {"worker": self._worker}):
             claim = self._cache.get(row).value
             if claim is None or self._is_abandoned(claim):
-                self._cache.delete(row)
+                self._cache.disk.delete(row)
                 continue
             if "entry" in claim:
                 entry: dict[str, Any] = claim["entry"]
@@ -48,14 +51,22 @@ class Claims:
 
     def release(self, request: Request) -> None:
         """Give a claim back: the call got no answer that others could use."""
-        self._cache.delete(self._row(request))
+        with suppress(CacheUnusable):  # then it ends with this worker
+            self._cache.disk.delete(self._row(request))
 
     def forget(self) -> None:
         """Remove the claims of this run, and of runs that are no more."""
-        for row in self._cache.keys("claim:"):
-            run = row.split(":")[1]
-            if run == self._run or not is_held(self._runs, run):
-                self._cache.delete(row)
+        with suppress(CacheUnusable):
+            for row in self._cache.disk.keys("claim:"):
+                run = row.split(":")[1]
+                if run == self._run or not self._lives(run):
+                    self._cache.disk.delete(row)
+
+    def _lives(self, run: str) -> bool:
+        try:
+            return is_held(self._runs, run)
+        except RecordingError:  # a claim that is not ours
+            return False
 
     def _is_abandoned(self, claim: dict[str, Any]) -> bool:
         asking = "entry" not in claim and claim["worker"] != self._worker

@@ -115,7 +115,7 @@ class DiskCache:
         try:
             return self._cache is None and not (self.folder / "cache.db").exists()
         except OSError as error:
-            raise CacheUnusable(_why(self.folder, error)) from error
+            raise CacheUnusable(_why(self.folder, error)) from None
 
     @contextmanager
     def _opened(self) -> Iterator["SafeCache"]:
@@ -130,7 +130,7 @@ class DiskCache:
             except _safe_disk.FAILURES as error:
                 with suppress(sqlite3.Error):
                     self.close()
-                raise CacheUnusable(_why(self.folder, error)) from error
+                raise CacheUnusable(_why(self.folder, error)) from None
 
 
 def _pack(value: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ _INVISIBLE = re.compile(
 
 _UNSAFE_IN_NAME = re.compile(r"[^a-z0-9_.\-\[\]]")
 _ESCAPED = re.compile(r"\+(?P<upper>[a-z])|(?P<octets>(?:%[0-9a-f]{2})+)")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)")
 _CUT = "~"  # in no name that is escaped whole
 
@@ -134,6 +135,38 @@ def write_atomic(path: Path, text: str) -> bool:
             "any, is untouched. Make the folder writable, free some space, and run again."
         ) from error
     return True
+
+
+def remove_file(path: Path) -> bool:
+    """Remove the file; return whether it was there."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise RecordingError(
+            f"{_shown(path)} could not be removed ({error.strerror or error}); make the folder "
+            "writable, and run again"
+        ) from error
+    return True
+
+
+def temporaries(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder that `write_atomic` has not finished."""
+    return (path for path in folder.rglob(".*.tmp") if _TEMPORARY.fullmatch(path.name))
+
+
+def refuse_links(path: Path, folder: Path) -> None:
+    """Raise `RecordingCorrupt` when links on the way lead to a file that is not in the folder."""
+    try:
+        if path.resolve().is_relative_to(folder.resolve()):
+            return
+    except (OSError, RuntimeError):  # links in a circle
+        pass
+    raise RecordingCorrupt(
+        f"{_shown(path)} leads out of {_shown(folder)} by a symbolic link; put the file itself "
+        "there, or remove the link"
+    )
 
 
 def escape_name(name: str) -> str:

@@ -9,8 +9,17 @@ from typing import Any
 from stratum.calls import Place, Quote, Reply, Request, Site, Usage
 from stratum.errors import RecordingCorrupt
 from stratum.hashing import digest, short
-from stratum.recording.files import dump_json, escape_name, read_json, write_atomic
+from stratum.recording.files import (
+    dump_json,
+    escape_name,
+    read_json,
+    refuse_links,
+    remove_file,
+    write_atomic,
+)
 from stratum.recording.formats import FORMAT, upgraded
+from stratum.recording.shapes import check_contract, check_entry, check_instructions, is_source
+from stratum.text import escape
 
 ANY = "*"  # among the places of a sample: those that no sample of its key names
 
@@ -120,12 +129,8 @@ class Recordings:
     def write(self, home: str, file: FunctionFile) -> bool:
         """Write a function's file, or remove it when nothing is left; True when it changed."""
         path = self.folder / PurePosixPath(home)
-        if file.samples:
-            return write_atomic(path, text_of(file))
-        if not path.exists():
-            return False
-        path.unlink()
-        return True
+        refuse_links(path, self.folder)
+        return write_atomic(path, text_of(file)) if file.samples else remove_file(path)
 
 
 def source_of(site: Site, root: Path) -> str:
@@ -228,7 +233,9 @@ def _call(sample: Sample) -> dict[str, Any]:
 
 def read(folder: Path, home: str) -> FunctionFile:
     """Read one golden file; raises `RecordingCorrupt` for what is none."""
-    return read_file(folder / PurePosixPath(home), home)
+    path = folder / PurePosixPath(home)
+    refuse_links(path, folder)
+    return read_file(path, home)
 
 
 def read_file(path: Path, home: str) -> FunctionFile:
@@ -238,18 +245,21 @@ def read_file(path: Path, home: str) -> FunctionFile:
         return _function_file(data, path, home)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise RecordingCorrupt(
-            f"{path} is no recording of this format ({type(error).__name__}: {error}).\n"
+            f"{escape(path.as_posix())} is no recording of this format "
+            f"({type(error).__name__}: {escape(str(error))}).\n"
             "  Restore it from version control, or delete it and record again."
         ) from error
 
 
 def _function_file(data: Any, path: Path, home: str) -> FunctionFile:
-    now = upgraded(data, str(path))
-    file = FunctionFile(
-        str(now["function"]), str(now["source"]), now["contracts"], now["instructions"]
-    )
-    if not isinstance(file.contracts, dict) or not isinstance(file.instructions, dict):
-        raise TypeError("contracts and instructions are objects")
+    now = upgraded(data, escape(path.as_posix()))
+    file = FunctionFile(now["function"], now["source"], now["contracts"], now["instructions"])
+    if not isinstance(file.function, str) or not is_source(file.source):
+        raise TypeError("function is a name, and source a path below the root")
+    for schema in file.contracts.values():
+        check_contract(schema)
+    for instructions in file.instructions.values():
+        check_instructions(instructions)
     file.samples = [_sample(entry, home) for entry in now["calls"]]
     for sample in the_only_ones(file.samples):
         sample.open = True
@@ -258,16 +268,9 @@ def _function_file(data: Any, path: Path, home: str) -> FunctionFile:
 
 
 def _sample(entry: Any, home: str) -> Sample:
+    check_entry(entry)
     named = set(entry.get("places", (ANY,)))
     places = frozenset(str(Place.parse(place)) for place in named - {ANY})
-    for name in ("key", "inputs", "contract", "instructions"):
-        if not isinstance(entry[name], str):
-            raise TypeError(f"{name} is a text")
-    for name in ("tokens", "quote"):
-        if not isinstance(entry.get(name, []), list):
-            raise TypeError(f"{name} is a list")
-    if type(entry.get("attempt", 0)) is not int:
-        raise TypeError("attempt is a number")
     return Sample(entry, home, places, open=ANY in named)
 
 

@@ -95,6 +95,29 @@ def is_held(folder: Path, run: str) -> bool:
         os.close(file)
 
 
+def remove_dead(folder: Path, *, but: str) -> set[str]:
+    """Remove the leases that nobody holds; return the runs that live, except one."""
+    names = {path.stem for path in folder.glob("*.lease")} - {but}
+    return {run for run in names if _RUN.fullmatch(run) and not _remove(folder / f"{run}.lease")}
+
+
+def _remove(path: Path) -> bool:
+    """Remove a lease unless it is held; return whether its run is no more."""
+    try:
+        file = os.open(path, _FLAGS)
+    except OSError:
+        return not path.is_file()  # one that cannot be opened may be held
+    try:
+        if not _lock(file):
+            return False
+        if _is_still(path, file):
+            with suppress(OSError):
+                path.unlink()  # whoever waits for the lock sees that it is gone, as in `release`
+        return True
+    finally:
+        os.close(file)
+
+
 def _path(folder: Path, run: str) -> Path:
     if _RUN.fullmatch(run):
         return folder / f"{run}.lease"

@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from stratum.errors import RecordingCorrupt
 from stratum.prompts import Turn
 from stratum.recording.golden import ANY, FunctionFile, Sample, homes, read, sorted_places
-
-_MOST = 1e15  # a larger number in a golden file is no count and no price
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +31,17 @@ class CallListing:
     @classmethod
     def of(cls, sample: Sample) -> Self:
         entry = sample.entry
-        taken, given = (*entry.get("tokens", ()), 0, 0)[:2]
+        taken, given = entry.get("tokens", (0, 0))
         return cls(
             key=sample.key,
             places=places_of(sample),
             attempt=sample.attempt,
             outcome=sample.outcome,
-            recorded_on=str(entry.get("recorded_on", "")),
-            input_tokens=count(taken),
-            output_tokens=count(given),
-            cost=money(entry.get("cost")),
-            answered_by=str(entry.get("answered_by", "")),
+            recorded_on=entry.get("recorded_on", ""),
+            input_tokens=taken,
+            output_tokens=given,
+            cost=entry.get("cost"),
+            answered_by=entry.get("answered_by", ""),
             edited=is_edited(sample),
         )
 
@@ -119,24 +117,25 @@ class Found:
         A retry holds its violations only: they stand after the first attempt's prompt, and
         where its last answer was sent, a line says so.
         """
-        if "retry" not in self.sample.entry:
-            return _texts(self.sample.entry.get("prompt"))
-        lines = _texts(self.first.entry.get("prompt")) if self.first else None
+        entry = self.sample.entry
+        if "retry" not in entry:
+            return entry.get("prompt")
+        lines = self.first.entry.get("prompt") if self.first else None
         answer = f"(the answer of attempt {self.sample.attempt})"
         return None if lines is None else [*lines, "", answer, "", *self.turn()]
 
     def turn(self) -> list[str]:
         """Return what a retry adds to the first attempt's prompt, without the last answer."""
-        violations = _texts(self.sample.entry.get("retry")) or []
-        return Turn(None, tuple(violations)).text.split("\n")
+        return Turn(None, tuple(self.sample.entry.get("retry", ()))).text.split("\n")
 
     def inputs(self) -> str:
         """Return the prompt after the instructions, or what a retry adds, on one line."""
-        if "retry" in self.sample.entry:
-            return "retry: " + "; ".join(_texts(self.sample.entry["retry"]) or [])
+        entry = self.sample.entry
+        if "retry" in entry:
+            return "retry: " + "; ".join(entry["retry"])
         words = self.file.instructions_of(self.sample)
-        parts = [str(words[name]).strip() for name in ("intent", "context") if words.get(name)]
-        lines = _texts(self.sample.entry.get("prompt")) or []
+        parts = [words[name].strip() for name in ("intent", "context") if words.get(name)]
+        lines = entry.get("prompt", [])
         return " ".join(lines[len("\n\n".join(parts).split("\n")) :]).strip()
 
 
@@ -169,17 +168,3 @@ def places_of(sample: Sample) -> tuple[str, ...]:
 def is_edited(sample: Sample) -> bool:
     """Say whether a person wrote the reply."""
     return sample.entry.get("edited") is True
-
-
-def _texts(value: Any) -> list[str] | None:
-    return [str(line) for line in value] if isinstance(value, list) else None
-
-
-def count(value: Any) -> int:
-    """Return a recorded number of tokens; 0 for what is none."""
-    return value if type(value) is int and 0 <= value < _MOST else 0
-
-
-def money(value: Any) -> float | None:
-    """Return a recorded number; None for what is none, or cannot be one."""
-    return float(value) if type(value) in (int, float) and abs(value) < _MOST else None

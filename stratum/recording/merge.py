@@ -83,7 +83,7 @@ class Three:
 
 
 def join(base: FunctionFile | None, ours: FunctionFile, theirs: FunctionFile) -> Joined:
-    """Return the calls of both sides, by key and place (SPEC 4.3.9).
+    """Return the calls of both sides, by key and place (SPEC 4.3).
 
     What one side added, changed or removed comes out so. A call that both sides answer
     differently, or that one changed and the other removed, is a conflict. `base` is None when

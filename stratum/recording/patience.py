@@ -3,45 +3,32 @@
 import time
 from typing import Any
 
-from stratum.errors import CacheUnusable
+from stratum.errors import CacheUnusable, RecordingError
 from stratum.recording.disk import DiskCache, Row
 
 PAUSE = 10.0  # seconds until a disk that took no row is tried again
 
 
 class PatientCache:
-    """A disk cache whose `put` does not raise for a disk that is locked, full or broken.
+    """A disk cache whose `put` does not fail when the disk is locked, full or broken.
 
-    What it holds back is written with a later row, or by `flush`. `fault` is why the disk took
-    the last row not.
+    What it holds back is written with a later row, or by `flush`; `fault` is why the disk did
+    not take the last row.
     """
 
-    def __init__(self, cache: DiskCache) -> None:
-        self._cache = cache
+    def __init__(self, disk: DiskCache) -> None:
+        self.disk = disk
         self._held: dict[str, dict[str, Any]] = {}
         self._again = 0.0
-        self._tried = False
         self.fault: CacheUnusable | None = None
 
-    def __len__(self) -> int:
-        """The rows that are held back."""
-        return len(self._held)
-
-    def ready(self) -> None:
-        """Raise `CacheUnusable`, before anything is paid for, if no row could be kept.
-
-        Only asked of the disk once it has failed or was never written to.
-        """
-        if self.fault is not None and time.monotonic() < self._again:
-            raise self.fault
-        if self.fault is not None or not self._tried:
-            self._write("probe", {})
-        if self.fault is not None:
-            raise self.fault
+    def held(self, prefix: str) -> int:
+        """Return how many rows are held back whose key begins with a prefix."""
+        return sum(row.startswith(prefix) for row in self._held)
 
     def get(self, row: str) -> Row:
         held = self._held.get(row)
-        return self._cache.get(row) if held is None else Row(held)
+        return self.disk.get(row) if held is None else Row(held)
 
     def put(self, row: str, value: dict[str, Any]) -> None:
         """Keep a row on disk or, while that is impossible, here.
@@ -49,9 +36,7 @@ class PatientCache:
         Raises `RecordingError` for a value that no disk could keep.
         """
         self._held[row] = value
-        if self.fault is not None and time.monotonic() < self._again:
-            return
-        if self._write(row, value):
+        if self.fault is None or time.monotonic() >= self._again:
             self.flush()
 
     def flush(self) -> None:
@@ -59,16 +44,16 @@ class PatientCache:
         for row, value in list(self._held.items()):
             if not self._write(row, value):
                 return
+            self._held.pop(row, None)
 
     def _write(self, row: str, value: dict[str, Any]) -> bool:
-        self._tried = True
-        held = self._held.pop(row, value)
         try:
-            self._cache.put(row, held)
+            self.disk.put(row, value)
         except CacheUnusable as error:
             self.fault, self._again = error, time.monotonic() + PAUSE
-            if row != "probe":
-                self._held[row] = held
             return False
+        except RecordingError:
+            self._held.pop(row, None)
+            raise
         self.fault = None
         return True

@@ -1,6 +1,6 @@
-"""Find the recorded answers that a complete run did not use."""
+"""Count the recorded answers that a complete run did not use."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,50 +14,62 @@ from stratum.recording.renewing import Use
 class Unused:
     """How many recorded answers nothing asked for.
 
-    `outdated` ones among them are of a contract or instructions that their function, as the
-    run met it, no longer has.
+    `outdated` are those among them of a contract or instructions that no used one of their
+    function has.
     """
 
     calls: int = 0
     outdated: int = 0
 
     @classmethod
-    def by_replay(cls, uses: Iterable[Use], files: Mapping[str, FunctionFile]) -> Self:
-        """Count in the files that a replay answered from."""
-        uses = tuple(uses)
-        met = {id(use.sample) for use in uses}
-        return cls._of((s for s in _answers(files) if id(s) not in met), uses)
+    def by_replay(
+        cls, files: Mapping[str, FunctionFile], used: Iterable[Mapping[str, list[int]]]
+    ) -> Self:
+        """Count in the files that the processes of a replay answered from.
+
+        `used` are the positions of the calls that each process used, by home.
+        """
+        met = {(home, at) for each in used for home, places in each.items() for at in places}
+        numbered = {
+            id(sample)
+            for home, file in files.items()
+            for at, sample in enumerate(file.samples)
+            if (home, at) in met
+        }
+        return cls._of(files, lambda sample: id(sample) in numbered)
 
     @classmethod
-    def after_record(cls, uses: Iterable[Use], folder: Path) -> Self:
+    def after_record(cls, folder: Path, uses: Iterable[Use]) -> Self:
         """Count in the files that a complete record run has written.
 
-        It leaves none of a key that it used but those that it used.
+        Of a key that it used it leaves none but those that it used.
         """
-        uses = tuple(uses)
         met = {(use.asked.home, use.sample.key) for use in uses}
         files, _ = read_each(folder)
-        return cls._of((s for s in _answers(files) if (s.home, s.key) not in met), uses)
+        return cls._of(files, lambda sample: (sample.home, sample.key) in met)
 
     @classmethod
-    def _of(cls, unused: Iterable[Sample], uses: Iterable[Use]) -> Self:
-        today: dict[str, set[str]] = {}
-        for use in uses:
-            known = today.setdefault(use.asked.home, set())
-            known |= {use.asked.contract, use.asked.wording}
-        unused = tuple(unused)
-        return cls(len(unused), sum(_is_outdated(sample, today) for sample in unused))
+    def _of(cls, files: Mapping[str, FunctionFile], is_used: Callable[[Sample], bool]) -> Self:
+        calls = outdated = 0
+        for file in files.values():
+            used = [sample for sample in _answers(file) if is_used(sample)]
+            left = [sample for sample in _answers(file) if not is_used(sample)]
+            calls += len(left)
+            today = _of_today(used)
+            outdated += sum(_is_outdated(sample, today) for sample in left)
+        return cls(calls, outdated)
 
 
-def _answers(files: Mapping[str, FunctionFile]) -> Iterator[Sample]:
-    """Yield what was answered; a call that was not sent, or not to its end, is not asked for."""
-    for file in files.values():
-        yield from (sample for sample in file.samples if "reply" in sample.entry)
+def _answers(file: FunctionFile) -> Iterator[Sample]:
+    """Yield what was answered: a call that was not sent, or cancelled, need not be asked again."""
+    return (sample for sample in file.samples if "reply" in sample.entry)
 
 
-def _is_outdated(sample: Sample, today: Mapping[str, set[str]]) -> bool:
-    known = today.get(sample.home)
-    return known is not None and not known >= {
-        sample.entry["contract"],
-        sample.entry["instructions"],
-    }
+def _of_today(used: Iterable[Sample]) -> set[str]:
+    """Return the contracts and instructions that a function has, as far as it was met."""
+    return {str(sample.entry[name]) for sample in used for name in ("contract", "instructions")}
+
+
+def _is_outdated(sample: Sample, today: set[str]) -> bool:
+    written = {sample.entry["contract"], sample.entry["instructions"]}
+    return bool(today) and not written <= today
