@@ -55,9 +55,7 @@ def child(arguments: Sequence[str], *, cwd: str | None = None, **environ: str) -
     return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def interleaved(
-    works: Mapping[str, Callable[[], Spent]], *, rounds: int
-) -> dict[str, Spent]:
+def interleaved(works: Mapping[str, Callable[[], Spent]], *, rounds: int) -> dict[str, Spent]:
     """Return the median of each piece of work, after one round that is not measured.
 
     Every round runs all of them, so that a busy machine slows all alike.

@@ -14,7 +14,7 @@ from measuring import Spent, child, interleaved, ratio, table
 
 PROJECT = {
     "pyproject.toml": '[tool.stratum]\nmodel = "openai/stratum-local-rules"\n',
-    "tone.py": '''
+    "tone.py": """
 import os
 from typing import Literal
 from pydantic import BaseModel
@@ -41,8 +41,8 @@ class Constant:
 asked = classify
 if os.environ.get("CONSTANTS"):
     classify = Constant()
-''',
-    "conftest.py": '''
+""",
+    "conftest.py": """
 import os, time
 import pytest
 
@@ -56,8 +56,8 @@ def pytest_sessionfinish(session):
     wall, cpu = session.started
     with open(os.environ["TOOK"], "w") as file:
         print(time.perf_counter() - wall, time.process_time() - cpu, file=file)
-''',
-    "test_many.py": '''
+""",
+    "test_many.py": """
 import asyncio, os
 import pytest
 from tone import TEXT, classify
@@ -70,8 +70,8 @@ def test_calls(test):
         for number in range(CALLS):
             await classify(text=f"{test} {number} {TEXT}")
     asyncio.run(calls())
-''',
-    "test_suite.py": '''
+""",
+    "test_suite.py": """
 import os
 import pytest
 from tone import TEXT, classify
@@ -81,9 +81,9 @@ def test_positive(test):
     found = classify.run(text=f"{test // 100} {test % 100} {TEXT}")
     assert found.label == "positive"
     assert found.confidence > 0.5
-''',
+""",
 }
-RECORD = '''
+RECORD = """
 import sys
 from pathlib import Path
 from stratum import ScriptedClient
@@ -108,7 +108,7 @@ with rooted(root):
     asyncio.run(calls())
 store.passed(root)
 store.write(complete=True)
-'''
+"""
 
 
 def project(folder: Path, *, hundreds: int) -> Path:

@@ -14,14 +14,33 @@ WIDEST = 160
 
 
 def flow_changes(before: str, after: str) -> list[str]:
-    """Return one line for each change between two golden flows in YAML."""
+    """Return one line for each change between two golden flows in YAML.
+
+    What is no golden flow, because a person or an attacker wrote it, is compared as text.
+    """
+    old, new = _loaded(before), _loaded(after)
     try:
-        old, new = yaml.safe_load(before), yaml.safe_load(after)
-    except yaml.YAMLError:
-        old = new = None
-    found = list(_changes(old, new)) if _is_flow(old) and _is_flow(new) else []
+        found = list(_changes(old, new)) if _is_flow(old) and _is_flow(new) else []
+    except (TypeError, ValueError, RecursionError):
+        found = []
     lines = found or diff_lines(before, after)
     return [truncate(escape(line), WIDEST) for line in lines]
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError, OverflowError):
+        return None
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain YAML without references: nine lines of them can stand for a billion values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "a reference", None)
+        return super().compose_node(parent, index)
 
 
 def _is_flow(data: Any) -> bool:

@@ -13,8 +13,15 @@ from syrupy.location import PyTestLocation
 
 from pytest_stratum.fixtures import Traces
 from pytest_stratum.session import SNAPSHOTS, StratumSession
+from stratum.errors import RecordingError
 from stratum.hashing import jsonable
-from stratum.recording.files import escape_name, write_atomic
+from stratum.recording.files import (
+    INVISIBLE,
+    escape_name,
+    read_text,
+    refuse_links,
+    write_atomic,
+)
 
 
 class GoldenExtension(AbstractSyrupyExtension):
@@ -29,7 +36,8 @@ class GoldenExtension(AbstractSyrupyExtension):
     def serialize(self, data: Any, **_: Any) -> str:
         plain = {"trace": data.tree()} if isinstance(data, Traces) else jsonable(data)
         text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-        return text.removesuffix("...\n")  # what YAML puts after a bare value
+        text = text.removesuffix("...\n")  # what YAML puts after a bare value
+        return INVISIBLE.sub(lambda found: rf"\U{ord(found[0]):08x}", text)
 
     @classmethod
     def dirname(cls, *, test_location: PyTestLocation) -> str:
@@ -61,29 +69,40 @@ class GoldenExtension(AbstractSyrupyExtension):
     def read_snapshot_data_from_location(
         self, *, snapshot_location: str, snapshot_name: str, session_id: str
     ) -> str | None:
-        try:
-            return Path(snapshot_location).read_text(encoding="utf-8", errors="backslashreplace")
-        except FileNotFoundError:
+        path = Path(snapshot_location)
+        if not path.is_symlink() and not path.exists():
             return None
+        refuse_links(path, self.session.settings.golden_folder)
+        text = read_text(path, errors="backslashreplace")
+        return text.replace("\r\n", "\n").replace("\r", "\n")  # as some checkouts write it
 
     @classmethod
     def write_snapshot_collection(
         cls, *, snapshot_collection: SnapshotCollection, name_order: Any = None
     ) -> None:
         location = snapshot_collection.location
-        if location not in cls.session.discarded:
-            write_atomic(Path(location), str(next(iter(snapshot_collection)).data))
+        if location in cls.session.discarded:
+            return
+        path = Path(location)
+        try:
+            refuse_links(path, cls.session.settings.golden_folder)
+            write_atomic(path, str(next(iter(snapshot_collection)).data))
+        except RecordingError as error:
+            cls.session.report.errors[str(error)] = None
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes texts of several lines as blocks, and the same value never as a reference."""
+    """Writes texts of several lines as blocks, and the same value never as a reference.
+
+    What a reviewer could not see stands in double quotes, where it can be escaped.
+    """
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def _text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in data else None
+    style = '"' if INVISIBLE.search(data) else "|" if "\n" in data else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 

@@ -1,7 +1,7 @@
 """Make pytest's own reports fit to be shown.
 
 A failing assertion shows values as they are: with secrets of the input, and with control
-characters of a recorded reply.
+characters of a recorded reply, or what a CI system takes for a command.
 """
 
 import re
@@ -12,6 +12,8 @@ from stratum.scope import secrets
 from stratum.text import escape_lines
 
 _COLOUR = re.compile(r"(\x1b\[[\d;]*m)")
+# GitHub Actions: `::` after white space at the start of a line, `##[` anywhere
+_COMMAND = re.compile(r"^(\s*):(?=:)|##\[", re.MULTILINE)
 
 
 def hide(report: Any, *, coloured: bool) -> None:
@@ -31,10 +33,15 @@ def hide(report: Any, *, coloured: bool) -> None:
 
 
 def _steady(text: str, *, coloured: bool) -> str:
+    text = _COMMAND.sub(_disarmed, text)
     if text.isprintable():
         return text
     parts = _COLOUR.split(text) if coloured else [text]
     return "".join(part if at % 2 else _escaped(part) for at, part in enumerate(parts))
+
+
+def _disarmed(found: re.Match[str]) -> str:
+    return r"##\x5b" if found[1] is None else rf"{found[1]}\x3a"
 
 
 def _escaped(text: str) -> str:

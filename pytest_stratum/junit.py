@@ -1,6 +1,6 @@
 """Tell JUnit reports what a test's calls were."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -32,16 +32,20 @@ def _properties(item: pytest.Item, session: StratumSession) -> Iterator[tuple[st
 
 def _of_calls(calls: list[TraceRecord]) -> Iterator[tuple[str, object]]:
     attempts = [attempt for call in calls for attempt in call.calls]
-    contracts = dict.fromkeys(short(call.contract_hash) for call in calls if call.contract_hash)
     yield "stratum.calls", len(calls)
     yield "stratum.attempts", len(attempts)
     if (cost := _cost(attempts)) is not None:
         yield "stratum.cost_usd", f"{cost:.6f}"
-    yield "stratum.contracts", " ".join(contracts)
-    yield "stratum.keys", " ".join(dict.fromkeys(short(each.key) for each in attempts))
+    yield "stratum.contracts", _hashes(call.contract_hash for call in calls)
+    if attempts:
+        yield "stratum.keys", _hashes(attempt.key for attempt in attempts)
+
+
+def _hashes(full: Iterable[str | None]) -> str:
+    return " ".join(dict.fromkeys(short(each) for each in full if each))
 
 
 def _cost(attempts: list[AttemptRecord]) -> float | None:
     """Return what the attempts cost, or cost when they were recorded; None when unknown."""
     costs = [attempt.cost_usd for attempt in attempts if attempt.cost_usd is not None]
-    return sum(costs) if len(costs) == len(attempts) else None
+    return sum(costs) if costs and len(costs) == len(attempts) else None

@@ -25,12 +25,15 @@ def markdown(run: RunReport, limit: int | None = None) -> str:
 def code(text: str) -> str:
     """Return a text of one line as it stands, whatever it holds.
 
-    >>> print(code("a `b` <c>"))
-    `` a `b` <c> ``
+    >>> print(code("<b>"), code("a `b`"))
+    `<b>` `` a `b` ``
     """
     text = escape(text)
+    if not text.strip():
+        return "(empty)"
     marks = _longer(text, 1)
-    return f"{marks} {text} {marks}" if text.strip() else "(empty)"
+    space = " " if text[0] in "` " or text[-1] in "` " else ""
+    return f"{marks}{space}{text}{space}{marks}"
 
 
 def fenced(lines: Iterable[str], language: str = "") -> list[str]:

@@ -50,8 +50,15 @@ class Recorder:
     def commit(self, root: Root) -> None:
         """Let what a root asked and met be written."""
         uses = self._store.passed(root)
-        if self._journal is not None:
+        if self._journal is None:
+            return
+        try:
             self._journal.append(uses)
+        except OSError as error:
+            self._store.unwritten.append(
+                f"{len(uses)} recorded calls are not in golden/ yet: {self._journals} cannot be "
+                f"written ({error.strerror or error}). Make it writable, and run again."
+            )
 
     def write(self, *, complete: bool, prune: bool) -> list[str]:
         """Write `golden/`, unless this is a worker; returns the files that changed."""

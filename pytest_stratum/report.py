@@ -100,7 +100,8 @@ class Report:
             for block in self.blocks.values()
         ]
         live = [self.live, self.live_cost]
-        return {"blocks": blocks, "counts": asdict(self.counts), "live": live}
+        said = {"errors": list(self.errors), "reasons": self.reasons}
+        return {"blocks": blocks, "counts": asdict(self.counts), "live": live, **said}
 
     def merge(self, data: dict[str, Any]) -> None:
         for block in data["blocks"]:
@@ -111,6 +112,8 @@ class Report:
         self.counted(Counts(**data["counts"]))
         self.live += data["live"][0]
         self.live_cost += data["live"][1]
+        self.errors |= dict.fromkeys(data["errors"])
+        self.reasons += data["reasons"]
 
     def print(self, terminal: Any, mode: str | None) -> None:
         if self.blocks:

@@ -92,7 +92,7 @@ class DriftBlock(_Part):
 class RunReport(_Part):
     """What one run of pytest with Stratum came to; `version` is that of this form."""
 
-    version: Literal[1] = 1
+    version: Literal[1]
     stratum: str
     mode: Literal["record", "record-all", "replay"] | None
     exit_code: int
@@ -126,6 +126,7 @@ def run_report(session: StratumSession, exit_code: int) -> RunReport:
     """Return what a run that has ended came to."""
     report = session.report
     return RunReport(
+        version=1,
         stratum=stratum.__version__,
         mode=session.mode,  # type: ignore[arg-type]  # one of the three
         exit_code=exit_code,

@@ -273,7 +273,7 @@ class StratumSession:
         changed = recorder.write(complete=why is None, prune=prune)
         self.report.wrote(changed, self.settings)
         self.report.errors |= dict.fromkeys(self.store.unwritten)
-        self.report.reasons = recorder.reasons
+        self.report.reasons = sorted({*self.report.reasons, *recorder.reasons})
         if prune and not hasattr(self.config, "workerinput"):
             self._prune_flows(why)
 

@@ -56,7 +56,7 @@ async def drive(
 
 
 def _tell(client: Client, run: Run, *, ok: bool) -> None:
-    if isinstance(client, Settling):
+    if hasattr(client, "settled"):
         client.settled(run.requests, ok)
 
 

@@ -104,7 +104,9 @@ def _look_at_age(
     today = now.get((file.source, file.function))
     report = DriftReport(file.function, file.source, today.line if today else 1)
     calls = f"{len(stale)} of {len(file.samples)} recorded calls"
-    title = f"{calls} older than {settings.max_age} days (max_age)"
+    title = (
+        f"{calls} {'is' if len(stale) == 1 else 'are'} older than {settings.max_age} days (max_age)"
+    )
     findings.drifts.append(report.drift("stale", title))
 
 

@@ -26,7 +26,7 @@ _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 
 # What json leaves raw, but no reviewer sees: C1 controls, bidi marks, separators, BOM, tags.
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
     "\U000e0000-\U000e01ef]"
 )
@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
     ...     read_json(Path(folder, "a.json"))
     {'a': [1, None]}
     """
-    text = _read_text(path)
+    text = read_text(path)
     try:
         return parse_json(text)
     except ValueError as error:
@@ -210,7 +210,11 @@ def unescape_name(escaped: str) -> str:
     return name
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, *, errors: str = "strict") -> str:
+    """Return the text of a file; raises `RecordingCorrupt` where and why it has none.
+
+    `errors` is what becomes of octets that are not UTF-8, as for `bytes.decode`.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -222,7 +226,7 @@ def _read_text(path: Path) -> str:
     if len(content) > MAX_BYTES:
         raise RecordingCorrupt(_too_big(path))
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig", errors)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RecordingCorrupt(
@@ -330,7 +334,7 @@ def _brackets(text: str) -> bytes:
 
 
 def _visible(text: str) -> str:
-    return _INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _shown(path: Path) -> str:

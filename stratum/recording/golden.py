@@ -100,6 +100,7 @@ class Recordings:
         self.root = root
         self._files: dict[str, FunctionFile] | None = None
         self._by_key: dict[str, list[Sample]] = {}
+        self._homes: dict[tuple[str, str], str] = {}
 
     @property
     def files(self) -> dict[str, FunctionFile]:
@@ -124,7 +125,10 @@ class Recordings:
         self._by_key.setdefault(sample.key, []).append(sample)
 
     def home_of(self, site: Site) -> str:
-        return home_of(site, self.root)
+        known = self._homes.get((site.file, site.function))
+        if known is None:
+            known = self._homes[site.file, site.function] = home_of(site, self.root)
+        return known
 
     def write(self, home: str, file: FunctionFile) -> bool:
         """Write a function's file, or remove it when nothing is left; True when it changed."""

@@ -75,7 +75,6 @@ class Pending:
         if value is not None and value["run"] == self._run:
             self.cache.put(row, {**value, "state": "settled" if ok else "rejected"})
 
-
     def flush(self) -> None:
         """Write what the disk did not take before; say what it still does not."""
         self.cache.flush()
