@@ -23,21 +23,19 @@ def pytest(folder: Path, *arguments: str) -> Spent:
 def difference(label: str, more: Spent, less: Spent, target: str = "") -> None:
     wall, cpu = (more.wall - less.wall) * 1e3, (more.cpu - less.cpu) * 1e3
     aim = f"   target {target}" if target else ""
-    print(f"difference {label:47} {wall:+10.2f} {cpu:+10.2f}{aim}")
+    print(f"difference {label:55} {wall:+10.2f} {cpu:+10.2f}{aim}")
 
 
 def imports() -> None:
     works = {
         "python -c pass": lambda: child(["-c", "pass"]),
         "pydantic, asyncio, inspect": lambda: child(["-c", BASELINE]),
-        "the same and stratum": lambda: child(["-c", f"{BASELINE}; import stratum"]),
         "import stratum": lambda: child(["-c", "import stratum"]),
     }
     spent = interleaved(works, rounds=15)
     table(spent, unit="ms")
     base = spent["pydantic, asyncio, inspect"]
     difference("import stratum", spent["import stratum"], base, "+25 ms")
-    difference("import stratum after them", spent["the same and stratum"], base, "+25 ms")
 
 
 def plugins(folder: Path) -> None:
@@ -60,7 +58,7 @@ def plugins(folder: Path) -> None:
         print("pytest-recording is left out: it is not installed")
     else:
         works[other] = lambda: pytest(folder, "-p", "pytest_recording.plugin", "test_it.py")
-    spent = interleaved(works, rounds=9)
+    spent = interleaved(works, rounds=11)
     table(spent, unit="ms")
     none = spent["pytest, no plugin"]
     difference("our plugin", spent["pytest -p pytest_stratum.plugin"], none, "+30 ms")

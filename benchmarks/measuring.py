@@ -84,13 +84,13 @@ UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0}
 def table(spent: Mapping[str, Spent], *, unit: str) -> None:
     """Print a line for each piece of work."""
     scale = UNITS[unit]
-    print(f"{'':58} {'wall ' + unit:>10} {'cpu ' + unit:>10}")
+    print(f"{'':66} {'wall ' + unit:>10} {'cpu ' + unit:>10}")
     for name, each in spent.items():
-        print(f"{name:58} {each.wall * scale:10.2f} {each.cpu * scale:10.2f}")
+        print(f"{name:66} {each.wall * scale:10.2f} {each.cpu * scale:10.2f}")
 
 
 def ratio(label: str, ours: Spent, theirs: Spent, target: str = "") -> None:
     """Print ours / theirs, by the clock and of the processor."""
     aim = f"   target {target}" if target else ""
     wall, cpu = ours.wall / theirs.wall, ours.cpu / theirs.cpu
-    print(f"ratio {label:52} {wall:10.4f} {cpu:10.4f}{aim}")
+    print(f"ratio {label:60} {wall:10.4f} {cpu:10.4f}{aim}")

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from measuring import Spent, interleaved, ratio, table, timed
+from subject import TEXTS, classify, local_model
+
 from stratum import LiteLLMClient, using
 from stratum.clients.messages import messages
-from subject import TEXTS, classify, local_model
 
 CALLS = 5  # in a round
 BARE = "litellm.acompletion on loopback"

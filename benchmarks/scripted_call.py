@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Sequence
 
 from measuring import Spent, interleaved, table, timed
-from stratum import ScriptedClient, using
 from subject import ANSWER, CALLS, TEXTS, classify
+
+from stratum import ScriptedClient, using
 
 
 async def scripted(texts: Sequence[str]) -> None:

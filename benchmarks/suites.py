@@ -140,11 +140,11 @@ def sizes(few: Path, many: Path) -> None:
         names[0]: lambda: session(few, *REPLAY, "test_many.py", TESTS="10"),
         names[1]: lambda: session(many, *REPLAY, "test_many.py", TESTS="100"),
     }
-    spent = interleaved(works, rounds=3)
+    spent = interleaved(works, rounds=2)
     table(spent, unit="s")
     ratio("10,000 replays / 1,000", spent[names[1]], spent[names[0]], "12")
     for name in names:
-        print(f"peak memory of {name:43} {spent[name].peak:10.0f} MB   target under 300 MB")
+        print(f"peak memory of {name:51} {spent[name].peak:10.0f} MB   target under 300 MB")
 
 
 def suite(folder: Path) -> None:

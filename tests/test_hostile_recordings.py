@@ -120,7 +120,7 @@ def test_hostile_recordings_steer_no_terminal(recorded: Path) -> None:
     rewrite(recorded, "named", reply={HOSTILE: 1})
     rewrite(recorded, "refused", reply=HOSTILE, outcome="refused")
     rewrite(recorded, "drifted", prompt=[HOSTILE], key="0" * 64)
-    rewrite(recorded, "outcome", outcome=HOSTILE, key="0" * 64)
+    rewrite(recorded, "outcome", prompt=["::error::x", HOSTILE], key="0" * 64)
     rewrite(recorded, "model", recorded_on=HOSTILE, answered_by=HOSTILE)
     rewrite(recorded, "intent", instructions={"intent": HOSTILE}, key="0" * 64)
     out = run(recorded, "replay").stdout

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from stratum import infer, parallel, scope
 from stratum.calls import Quote, Reply, Request, Usage
+from stratum.errors import RecordingMissing
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
 from stratum.scope import Inside, Root, enter, rooted
@@ -145,6 +146,7 @@ def test_every_call_is_replayed_with_its_own_answer(suite: Suite, seed: int) -> 
 @settings(deadline=None)
 @given(SUITES, SUITES, SEEDS)
 @example({"a": (0,)}, {"a": (0,), "b": (((0,), (0,)), 0)}, 0)  # one answer, for two new tests
+@example({"a": (0,)}, {"a": (0,), "b": (((0,),), 0)}, 0)
 @example({"a": (0,)}, {"a": (((), (0,)),), "b": (((0,), (0,)),)}, 1)
 @example({"a": (0,)}, {"a": (((0,), (0,)),), "b": (((), (0,)), ((0,),))}, 2)
 def test_every_call_of_a_changed_suite_is_replayed_with_its_own_answer(
@@ -153,6 +155,15 @@ def test_every_call_of_a_changed_suite_is_replayed_with_its_own_answer(
     with a_project(seed) as project:
         project.record(before)
         assert_settled(project, after, project.record(after))
+
+
+def test_an_answer_is_given_once_in_a_test() -> None:
+    with a_project(0) as project:
+        project.record({"a": (0,)})
+        with pytest.raises(RecordingMissing, match="this test has used that answer already"):
+            project.replay({"a": (((0,), (0,)),)})
+        project.record({"a": (((0,), (0,)),)})
+        assert len(project.live.asked) == 2
 
 
 @settings(deadline=None)

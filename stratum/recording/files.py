@@ -279,7 +279,8 @@ def _find(text: str, error: ValueError) -> int | None:
     if isinstance(error, _Duplicate):
         return _find_duplicate(text)
     if isinstance(error, _Fault):
-        return next(found.start() for found in _TOKEN.finditer(text) if found[0] == error.token)
+        same = (found.start() for found in _TOKEN.finditer(text) if found[0] == error.token)
+        return next(same, None)  # broken JSON around it may hide it
     return None
 
 

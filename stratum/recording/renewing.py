@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from stratum.calls import Request
 from stratum.hashing import digest, short
@@ -59,6 +59,9 @@ class Used:
     repeated: bool
 
 
+Fresh: TypeAlias = dict[str, list[Used]]
+
+
 def spot(request: Request) -> str:
     """Return the text of a request's place; `-` when it has none."""
     return "-" if request.place is None else str(request.place)
@@ -78,14 +81,15 @@ def renewed(
     answer nothing any more is gone.
     """
     used = _used(uses)
+    fresh = _by_inputs(used)
     file = FunctionFile(used[-1].asked.function, home.rpartition("/")[0])
     if old is not None:
         file.contracts, file.instructions = dict(old.contracts), dict(old.instructions)
-        file.samples = [] if complete and prune else _kept(old, used, complete=complete)
+        file.samples = [] if complete and prune else _kept(old, used, fresh, complete=complete)
     for each in used:
         file.contracts[each.asked.contract] = each.asked.schema
         file.instructions[each.asked.wording] = each.asked.instructions
-        file.samples.append(_updated(each, home, used, complete=complete))
+        file.samples.append(_updated(each, home, fresh, complete=complete))
     answered = {sample.key for sample in file.samples if sample.outcome != "unsent"}
     file.samples = [s for s in file.samples if s.outcome != "unsent" or s.key not in answered]
     _open_the_only_ones(file, used, complete=complete)
@@ -107,11 +111,20 @@ def _gathered(uses: list[Use]) -> Used:
     return Used(uses[0].sample, uses[-1].asked, places, repeated)
 
 
-def _updated(each: Used, home: str, used: Iterable[Used], *, complete: bool) -> Sample:
+def _by_inputs(used: Iterable[Used]) -> Fresh:
+    """Return what was asked anew, by the digest of the inputs."""
+    fresh: Fresh = {}
+    for each in used:
+        if each.sample.fresh:
+            fresh.setdefault(each.sample.entry["inputs"], []).append(each)
+    return fresh
+
+
+def _updated(each: Used, home: str, fresh: Fresh, *, complete: bool) -> Sample:
     """Return a used sample as it is written; one from another file is copied home."""
     sample, places = each.sample, each.places
     if not complete:
-        places |= sample.places - _taken(sample, used)
+        places |= sample.places - _taken(sample, fresh)
     if sample.outcome == "unsent":
         places = frozenset()
     entry = {**sample.entry, "instructions": each.asked.wording}
@@ -122,7 +135,6 @@ def _open_the_only_ones(file: FunctionFile, used: Iterable[Used], *, complete: b
     """Write a key's only sample without places, unless one root needs it at several."""
     named = {(each.sample.key, each.repeated or _is_named(each, complete)) for each in used}
     for sample in the_only_ones(file.samples):
-        sample.open = True
         if (sample.key, False) in named:
             sample.places = frozenset()
 
@@ -131,35 +143,34 @@ def _is_named(each: Used, complete: bool) -> bool:
     return not complete and not each.sample.fresh and bool(each.sample.places)
 
 
-def _kept(old: FunctionFile, used: list[Used], *, complete: bool) -> list[Sample]:
+def _kept(old: FunctionFile, used: list[Used], fresh: Fresh, *, complete: bool) -> list[Sample]:
     """Return what stays of the entries that this run did not use."""
     met = {id(each.sample) for each in used}
     unused = [sample for sample in old.samples if id(sample) not in met]
     if complete:
-        unused = [sample for sample in unused if _may_be_needed(sample, used)]
-    left = (_left(sample, old, used, complete=complete) for sample in unused)
+        unused = _still_possible(unused, used)
+    left = (_left(sample, old, fresh, complete=complete) for sample in unused)
     return [sample for sample in left if sample is not None]
 
 
-def _may_be_needed(sample: Sample, used: list[Used]) -> bool:
-    """Say whether anything could ask for an entry that a complete run did not use."""
-    return (
-        sample.key not in {each.sample.key for each in used}
-        and sample.entry["contract"] in {each.asked.contract for each in used}
-        and sample.entry["instructions"] in {each.asked.wording for each in used}
-    )
+def _still_possible(unused: Iterable[Sample], used: Iterable[Used]) -> list[Sample]:
+    """Return the entries that some call could ask for, of those a complete run did not use."""
+    keys = {each.sample.key for each in used}
+    contracts = {each.asked.contract for each in used}
+    wordings = {each.asked.wording for each in used}
+    current = (s for s in unused if s.entry["contract"] in contracts)
+    return [s for s in current if s.entry["instructions"] in wordings and s.key not in keys]
 
 
-def _left(
-    sample: Sample, old: FunctionFile, used: Iterable[Used], *, complete: bool
-) -> Sample | None:
+def _left(sample: Sample, old: FunctionFile, asked: Fresh, *, complete: bool) -> Sample | None:
     """Return what calls that were asked anew leave of an entry: it without their places.
 
     They replace the entries with the same inputs, model and params, from their attempt on. An
     entry without places goes when it drifted or was asked anew itself; a retry that is as
     it would be asked today may follow an answer at another place.
     """
-    fresh = [each for each in used if each.sample.fresh and _replaces(each, sample, old)]
+    alike = asked.get(sample.entry["inputs"], ())
+    fresh = [each for each in alike if _replaces(each, sample, old)]
     if not complete:
         fresh = [each for each in fresh if not _differ_in_time(sample, each.sample)]
     if sample.places:
@@ -170,19 +181,18 @@ def _left(
     return None if fresh else sample
 
 
-def _taken(sample: Sample, used: Iterable[Used]) -> frozenset[str]:
+def _taken(sample: Sample, fresh: Fresh) -> frozenset[str]:
     """Return the places at which a sample's key was asked anew."""
-    fresh = (each for each in used if each.sample.fresh and each.sample.key == sample.key)
-    same = (each for each in fresh if not _differ_in_time(sample, each.sample))
+    alike = fresh.get(sample.entry["inputs"], ())
+    asked = (each for each in alike if each.sample.key == sample.key)
+    same = (each for each in asked if not _differ_in_time(sample, each.sample))
     return frozenset(place for each in same for place in each.places)
 
 
 def _replaces(fresh: Used, sample: Sample, old: FunctionFile) -> bool:
-    return (
-        sample.entry["inputs"] == fresh.sample.entry["inputs"]
-        and sample.attempt >= fresh.asked.attempt
-        and _settings_of(old.instructions_of(sample)) == _settings_of(fresh.asked.instructions)
-    )
+    if sample.attempt < fresh.asked.attempt:
+        return False
+    return _settings_of(old.instructions_of(sample)) == _settings_of(fresh.asked.instructions)
 
 
 def _is_current(sample: Sample, each: Used) -> bool:

@@ -178,9 +178,8 @@ class GoldenStore:
 
     def used(self) -> dict[str, list[int]]:
         """Return the positions, in the files by home, of all that a replay used."""
-        met = {id(sample) for uses in self._meetings.values() for _, sample in uses}
         return {
-            home: [at for at, sample in enumerate(file.samples) if id(sample) in met]
+            home: [at for at, sample in enumerate(file.samples) if id(sample) in self.touched]
             for home, file in self.recordings.files.items()
         }
 
