@@ -55,12 +55,14 @@ def child(arguments: Sequence[str], *, cwd: str | None = None, **environ: str) -
     return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def interleaved(works: Mapping[str, Callable[[], Spent]], *, rounds: int) -> dict[str, Spent]:
-    """Return the median of each piece of work, after one round that is not measured.
+def interleaved(
+    works: Mapping[str, Callable[[], Spent]], *, rounds: int, unmeasured: int = 1
+) -> dict[str, Spent]:
+    """Return the median of each piece of work, after `unmeasured` rounds that warm up.
 
     Every round runs all of them, so that a busy machine slows all alike.
     """
-    for work in works.values():
+    for work in list(works.values()) * unmeasured:
         work()
     seen: dict[str, list[Spent]] = {name: [] for name in works}
     for number in range(rounds):

@@ -140,7 +140,7 @@ def sizes(few: Path, many: Path) -> None:
         names[0]: lambda: session(few, *REPLAY, "test_many.py", TESTS="10"),
         names[1]: lambda: session(many, *REPLAY, "test_many.py", TESTS="100"),
     }
-    spent = interleaved(works, rounds=2)
+    spent = interleaved(works, rounds=3, unmeasured=0)
     table(spent, unit="s")
     ratio("10,000 replays / 1,000", spent[names[1]], spent[names[0]], "12")
     for name in names:
@@ -154,7 +154,7 @@ def suite(folder: Path) -> None:
         names[1]: lambda: session(folder, *REPLAY, "test_suite.py", CONSTANTS="1"),
         names[2]: lambda: session(folder, "test_suite.py", CONSTANTS="1"),
     }
-    spent = interleaved(works, rounds=3)
+    spent = interleaved(works, rounds=3, unmeasured=0)
     table(spent, unit="s")
     ratio("replayed / constants", spent[names[0]], spent[names[1]], "1.3")
     ratio("replayed / constants, no plugin", spent[names[0]], spent[names[2]], "1.3")

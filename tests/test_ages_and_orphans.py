@@ -11,7 +11,7 @@ from stratum.errors import ConfigurationError
 from stratum.recording.ages import is_stale, oldest_day
 from stratum.settings import Settings, load
 from tests.goldens import call, recorded, stratum
-from tests.support import ECHO, SETTINGS, asked, project, run_bare
+from tests.support import ECHO, LIVE, SETTINGS, asked, project, run_bare
 
 APP = """\
 from stratum import infer
@@ -127,6 +127,17 @@ def test_recording_asks_for_stale_answers_anew(folder: Path) -> None:
     assert "OLD" not in kept
     assert asked(folder)[3:] == asked(folder)[:1]
     assert " stale" not in run_bare(folder, "--stratum-replay").stdout
+
+
+def test_without_a_key_a_stale_answer_is_named(folder: Path) -> None:
+    change(folder / SHOUT, "one", recorded_on=day(31))
+    shutil.rmtree(folder / ".stratum")
+    refuse = "\n\ndef answer(request):\n    raise stratum.AuthenticationFailed('no key')\n"
+    (folder / "conftest.py").write_text(LIVE + refuse)
+    run = run_bare(folder, "--stratum-record")
+    assert run.returncode == 1
+    assert "stale drift · shout · app.py:4 · 1 test\n" in run.stdout
+    assert "  its answer is older than max_age allows\n" in run.stdout
 
 
 def test_a_stale_answer_is_not_taken_from_the_cache(folder: Path) -> None:

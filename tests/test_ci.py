@@ -293,14 +293,15 @@ def test_only_the_controller_reports(service: Path, tmp_path: Path) -> None:
 
 
 def properties(path: Path) -> dict[str, dict[str, str]]:
-    """Return the properties of each test in a JUnit file."""
-    cases = ET.parse(path).iter("testcase")
-    return {
-        case.attrib["name"]: {
-            each.attrib["name"]: each.attrib["value"] for each in case.iter("property")
-        }
-        for case in cases
+    """Return the properties of each test in a JUnit file, where none may stand twice."""
+    found = {
+        case.attrib["name"]: [
+            (each.attrib["name"], each.attrib["value"]) for each in case.iter("property")
+        ]
+        for case in ET.parse(path).iter("testcase")
     }
+    assert all(len(each) == len(dict(each)) for each in found.values())
+    return {name: dict(each) for name, each in found.items()}
 
 
 def test_junit_has_the_calls_of_each_test(service: Path, replayed: "CompletedProcess[str]") -> None:

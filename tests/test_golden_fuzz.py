@@ -183,7 +183,8 @@ EDITS = st.lists(
     st.tuples(
         st.integers(0, len(VALID)),
         st.integers(0, 30),
-        st.binary(max_size=9) | st.sampled_from([b'"', b"{", b"]", b",", b"1e999", b"\xff", b"NaN"]),
+        st.binary(max_size=9)
+        | st.sampled_from([b'"', b"{", b"]", b",", b"1e999", b"\xff", b"NaN"]),
     ),
     min_size=1,
     max_size=4,

@@ -43,6 +43,7 @@ def test_a_relative_start_is_looked_up_from_here(
     [
         ('model = "openai/gpt-4o"', "model", "openai/gpt-4o"),
         ("max_tokens = 100", "max_tokens", 100),
+        ("max_age = 30", "max_age", 30),
         ('golden = "tests/golden"', "golden", "tests/golden"),
         ('recordings = "cache"', "recordings", "cache"),
         ("store_opaque = true", "store_opaque", True),
@@ -52,8 +53,8 @@ def test_a_relative_start_is_looked_up_from_here(
         ("now = 2026-05-04", "now", datetime(2026, 5, 4, tzinfo=UTC)),
         ("now = 2026-05-04T10:00:00", "now", datetime(2026, 5, 4, 10, tzinfo=UTC)),
     ],
-    ids=["model", "max_tokens", "golden", "recordings", "store_opaque", "redact", "prices",
-         "free", "date", "datetime"],
+    ids=["model", "max_tokens", "max_age", "golden", "recordings", "store_opaque", "redact",
+         "prices", "free", "date", "datetime"],
 )  # fmt: skip
 def test_a_setting_is_read(tmp_path: Path, text: str, name: str, value: Any) -> None:
     assert getattr(settings_of(tmp_path, text), name) == value
@@ -76,7 +77,7 @@ def test_folders_are_below_the_root(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("modell = 'm'", "[tool.stratum] has no setting 'modell'; did you mean 'model'?"),
-        ("root = 'x'", "has no setting 'root'; known are golden, max_tokens, model"),
+        ("root = 'x'", "has no setting 'root'; known are golden, max_age, max_tokens, model"),
         ("model = 3", "model = 3 should be a model's name, such as 'openai/gpt-4o-mini'"),
         ("model = ' '", "model = ' ' should be a model's name"),
         ("max_tokens = 0", "max_tokens = 0 should be a positive number of tokens"),

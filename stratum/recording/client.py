@@ -105,7 +105,8 @@ class RecordingClient:
         return reply
 
     def _missing(self, request: Request, inside: Inside) -> RecordingMissing:
-        drifts = explain(request, self._store.recordings, inside.root)
+        oldest = self._store.oldest if self._inner is not None else None
+        drifts = explain(request, self._store.recordings, inside.root, oldest)
         text = "\n".join(drift.text for drift in drifts)
         error = RecordingMissing(f"{text}\n  Accept it with pytest --stratum-record.", drifts)
         inside.root.misses.append(error)

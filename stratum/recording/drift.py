@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from stratum.calls import Request
 from stratum.hashing import digest, short
+from stratum.recording.ages import is_stale
 from stratum.recording.golden import FunctionFile, Recordings, Sample, source_of
 from stratum.schema_diff import difference
 from stratum.scope import Root
@@ -60,8 +61,13 @@ class Drift:
         return "\n".join([head, *(f"    {line}" for line in self.lines)])
 
 
-def explain(request: Request, recordings: Recordings, root: Root) -> tuple[Drift, ...]:
-    """Return the causes for which a request met no recording; at least one."""
+def explain(
+    request: Request, recordings: Recordings, root: Root, oldest: str | None = None
+) -> tuple[Drift, ...]:
+    """Return the causes for which a request met no recording; at least one.
+
+    What was recorded before the day `oldest` did not answer for its age.
+    """
     site = request.site
     report = DriftReport(site.function, source_of(site, recordings.root), site.line)
     file = _file_of(request, recordings)
@@ -69,6 +75,8 @@ def explain(request: Request, recordings: Recordings, root: Root) -> tuple[Drift
         return (report.drift("missing", "nothing is recorded of this function"),)
     home = recordings.home_of(request.site)
     same_key = [s for s in recordings.of_key(request.key, home) if s.outcome != "unsent"]
+    if same_key and all(is_stale(sample, oldest) for sample in same_key):
+        return (report.drift("stale", "its answer is older than max_age allows"),)
     if same_key:
         return (_elsewhere(report, request, same_key, root),)
     sample = _nearest(request, file)

@@ -38,7 +38,6 @@ class Pending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.cache.flush()
         self._lease.release()
         self.cache.disk.close()
 

@@ -55,13 +55,14 @@ class GoldenStore:
         self.recordings = Recordings(self.settings.recordings_folder, self.settings.root)
         self._given: dict[tuple[str, str, str], Sample] = {}
         self._meetings: dict[Root, list[tuple[Request, Sample]]] = {}
+        self._passed: set[Root] = set()
         self._met: set[tuple[Root, str, str]] = set()
         self._lock = threading.Lock()
-        self._oldest = oldest_day(self.settings)
+        self.oldest = oldest_day(self.settings)
 
     def is_stale(self, sample: Sample) -> bool:
         """Say whether a recorded call is older than `max_age`."""
-        return is_stale(sample, self._oldest)
+        return is_stale(sample, self.oldest)
 
     def find(
         self, request: Request, root: Root, holds: Callable[[Sample], bool] = lambda _: True
@@ -185,10 +186,15 @@ class GoldenStore:
 
     def passed(self, root: Root) -> list[Use]:
         """Say that a root's exchanges may be written; returns those that are new."""
+        self._passed.add(root)
         new = self._meetings.pop(root, [])
         uses = [self._use_of(root, request, sample) for request, sample in new]
         self.committed += uses
         return uses
+
+    def late(self) -> list[Root]:
+        """Return the roots that met more after they had passed: a cancelled thread ends late."""
+        return [root for root in self._meetings if root in self._passed]
 
     def _use_of(self, root: Root, request: Request, sample: Sample) -> Use:
         return Use(id(root), Asked.of(request, self.recordings.home_of(request.site)), sample)
