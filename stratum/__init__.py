@@ -1,8 +1,6 @@
 """Typed LLM calls that are recorded once, replayed for ever, and explain their drift."""
 
-from typing import Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from stratum import scope as _scope
 from stratum.budget import Budget
@@ -50,6 +48,12 @@ from stratum.opacity import opaque
 from stratum.scope import carry, configure, new_id, now, random, traces, using
 from stratum.settings import Settings
 from stratum.trace import TraceRecord
+
+if TYPE_CHECKING:
+    from pydantic import Field
+
+    from stratum.clients.litellm import LiteLLMClient
+    from stratum.clients.scripted import ScriptedClient
 
 __version__ = "0.1.0"
 
@@ -117,6 +121,10 @@ _scope.process.default_client = _default_client
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Field":
+        from pydantic import Field
+
+        return Field
     if name == "LiteLLMClient":
         from stratum.clients.litellm import LiteLLMClient
 

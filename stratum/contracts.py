@@ -7,6 +7,7 @@ from dataclasses import fields as fields_of
 from decimal import Decimal
 from functools import cached_property, partial
 from math import isfinite
+from types import NoneType
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -30,6 +31,7 @@ from stratum.schemas import (
 
 __all__ = ["Contract", "Unreadable", "contract"]
 
+_NEVER_ENDLESS = (str, int, NoneType)
 _WRAPPER = len('{"value":}')
 
 
@@ -160,11 +162,12 @@ def _endless(value: Any, path: Path) -> list[tuple[Path, float | Decimal]]:
         return [] if value.is_finite() else [(path, value)]
     if isinstance(value, BaseModel) and value.__pydantic_root_model__:
         return _endless(value.__dict__["root"], path)
-    return [found for step, inner in _inner(value) for found in _endless(inner, (*path, step))]
+    inner = (each for each in _inner(value) if not isinstance(each[1], _NEVER_ENDLESS))
+    return [found for step, each in inner for found in _endless(each, (*path, step))]
 
 
 def _inner(value: Any) -> list[tuple[str | int, Any]]:
-    if value is None or isinstance(value, (str, int)):
+    if isinstance(value, _NEVER_ENDLESS):
         return []
     if isinstance(value, BaseModel):
         return [*value.__dict__.items(), *(value.model_extra or {}).items()]

@@ -4,12 +4,26 @@ import sys
 import types
 from dataclasses import is_dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar, cast, dataclass_transform, get_origin, is_typeddict
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_origin,
+    is_typeddict,
+)
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
 from stratum.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pydantic import Field
+else:
+    Field = None  # only type checkers read it, and importing it takes 15 ms
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from stratum.attempts import Ask, Settled, judge
 from stratum.budget import NOTHING, Amount, Estimate, Ledger, Reservation
-from stratum.calls import Client, Place, Quote, Reply, Request, Settling, Unsending, Usage
+from stratum.calls import Client, Place, Quote, Reply, Request, Unsending, Usage
 from stratum.errors import UnpricedModel, UnpricedWarning
 from stratum.scope import Branch, place, settings
 from stratum.trace import AttemptRecord
@@ -42,7 +42,7 @@ async def drive(
             run.requests.append(request)
             started = time.perf_counter()
             reply = await _send(request, client, ledger)
-            move = judge(replace(ask, request=request), reply)
+            move = judge(ask, reply)
             run.attempts.append(_attempt(request, reply, move, time.perf_counter() - started))
             if isinstance(move, Settled):
                 ok = move.error is None

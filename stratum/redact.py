@@ -111,8 +111,13 @@ class Secrets:
         return bool(self.known or self.patterns)
 
 
+def is_secret_name(name: str) -> bool:
+    """Say whether an environment variable of this name may hold a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def _hides(name: str, value: str) -> bool:
-    if len(value) < SHORTEST or _SECRET_NAME.search(name) is None:
+    if len(value) < SHORTEST or not is_secret_name(name):
         return False
     return _HARMLESS.fullmatch(value) is None or _is_random(value)
 

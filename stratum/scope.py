@@ -21,7 +21,7 @@ from stratum.budget import Ledger
 from stratum.calls import Client, Clock, Place
 from stratum.errors import ConfigurationError
 from stratum.hashing import digest
-from stratum.redact import Secrets
+from stratum.redact import Secrets, is_secret_name
 from stratum.settings import Settings, load
 from stratum.trace import TraceRecord
 
@@ -373,10 +373,16 @@ def settings() -> Settings:
 def secrets() -> Secrets:
     """Return what must not be stored, as the environment stands now."""
     environ = getattr(os.environ, "_data", None) or dict(os.environ)
-    if process.secrets_from != environ:
-        process.secrets = Secrets.of(os.environ, settings().redact)
+    before = process.secrets_from
+    if before != environ:
+        if before is None or any(map(_may_be_secret, before.items() ^ environ.items())):
+            process.secrets = Secrets.of(os.environ, settings().redact)
         process.secrets_from = dict(environ)
     return process.secrets
+
+
+def _may_be_secret(variable: tuple[str | bytes, str | bytes]) -> bool:
+    return is_secret_name(os.fsdecode(variable[0]))
 
 
 def client_for(inside: Inside) -> Client:

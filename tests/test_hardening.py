@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -18,7 +18,7 @@ from stratum.hashing import digest
 from stratum.recording.files import MAX_BYTES
 from stratum.recording.golden import Recordings
 from stratum.recording.lease import Lease
-from tests.support import ECHO, LIVE, asked, files_below, project, run_bare, run_pytest
+from tests.support import ECHO, LIVE, asked, files_below, project, run_bare
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes, limits and locks")
 
@@ -444,6 +444,7 @@ EVIL = (
     "##[error]pwned ]]> </script><script>alert(1)</script>\n# Title\n[link](http://x) | `code`\n"
 )
 HARMFUL = "\x1b\u202e\u2066"
+OURS = ("::error file=app.py,line=", "::error file=test_app.py,line=")
 EVIL_APP = """\
 import os
 from stratum import flow, infer
@@ -511,14 +512,17 @@ def test_a_recorded_reply_is_visible_in_golden(evil_once: Path) -> None:
 
 @pytest.mark.parametrize("style", ["auto", "native"])
 def test_a_hostile_reply_changes_no_report(evil_once: Path, tmp_path: Path, style: str) -> None:
-    xml = tmp_path / "junit.xml"
+    xml, summary = tmp_path / "junit.xml", tmp_path / "summary.md"
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
     arguments = (f"--tb={style}", "-l", "-rA", f"--junitxml={xml}")
-    done = run(evil_once, "replay", *arguments, MORE="!", GITHUB_ACTIONS="true")
-    assert done.returncode == 1
-    assert "4 failed" in done.stdout, done.stdout
+    done = run(evil_once, "replay", *arguments, MORE="!", **github)
+    assert (done.returncode, "4 failed" in done.stdout) == (1, True), done.stdout
     assert not [character for character in HARMFUL if character in done.stdout]
-    found = [line.split("::")[0] for line in commands(done.stdout)]
-    assert found and not [line for line in commands(done.stdout) if "pwned" in line.split("::")[1]]
-    suite = ElementTree.parse(xml).getroot()[0]
+    ours = [line for line in commands(done.stdout) if line.startswith("::error file=")]
+    assert ours == commands(done.stdout)
+    assert all(line.startswith(OURS) for line in ours), ours
+    suite = ET.parse(xml).getroot()[0]
     assert (suite.get("tests"), suite.get("failures")) == ("4", "4")
     assert {child.tag for case in suite for child in case} <= {"failure", "properties"}
+    lines = summary.read_text(encoding="utf-8").splitlines()
+    assert not [line for line in lines if "<script" in line or line.startswith("# Title")]

@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stratum.calls import Quote, Reply, Request, Usage
-from stratum.clients.lowering import lower_openai
+from stratum.clients.lowering import Lowered, lower_openai
 from stratum.clients.messages import messages, parsed
 from stratum.clients.prices import cost_of, price_of, quoted
+from stratum.contracts import Contract
 from stratum.errors import AuthenticationFailed, ConfigurationError, ProviderError
 from stratum.scope import current, process, secrets
 from stratum.settings import Price, Settings
@@ -52,6 +53,7 @@ class LiteLLMClient:
         self._max_tokens = settings.max_tokens if settings else 4096
         self._params = dict(params or {})
         self._litellm: Any = None
+        self._lowerings: dict[str, Lowered] = {}
 
     def __repr__(self) -> str:
         return "<LiteLLMClient>"
@@ -97,7 +99,7 @@ class LiteLLMClient:
         schema = request.contract.wire
         if not self._takes_schema(request, litellm):
             return arguments | {"messages": messages(request, schema=schema)}, {"wire": "prompt"}
-        lowered = lower_openai(request.contract.schema, name="answer")
+        lowered = self._lowered(request.contract)
         arguments["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": lowered.schema, "strict": lowered.strict},
@@ -108,6 +110,11 @@ class LiteLLMClient:
                 f"{note.path}: {note.verdict}: {note.text}" for note in lowered.notes
             ]
         return arguments | {"messages": messages(request)}, wire
+
+    def _lowered(self, contract: Contract) -> Lowered:
+        if contract.hash not in self._lowerings:
+            self._lowerings[contract.hash] = lower_openai(contract.schema, name="answer")
+        return self._lowerings[contract.hash]
 
     def _takes_schema(self, request: Request, litellm: Any) -> bool:
         if request.wire != "auto":
