@@ -342,7 +342,7 @@ def _forget_misses(roots: list[Root]) -> list[Exception]:
 
 
 def _refuse_forgotten(roots: list[Root]) -> None:
-    forgotten = [where for root in roots for where in root.pending.values()]
+    forgotten = [where() for root in roots for where in root.pending.values()]
     for root in roots:
         root.pending.clear()
     if forgotten:

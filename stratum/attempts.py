@@ -1,7 +1,8 @@
 """Say what to ask next: a call's attempts, without I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from stratum.calls import CacheScope, Reply, Request, Site, Wire, call_key, keyed
@@ -67,8 +68,8 @@ def begin(question: Question, values: Mapping[str, Any], *, model: str, secrets:
     """
     _check_given(question, values, secrets)
     prompt = question.template.compile(values)
-    inputs = inputs_digest(question.site.function, values, secrets)
-    request = _request(question, prompt, model, secrets, inputs, attempt=0)
+    digest_inputs = partial(inputs_digest, question.site.function, values, secrets)
+    request = _request(question, prompt, model, secrets, digest_inputs, attempt=0)
     return Ask(question, values, secrets, request)
 
 
@@ -104,13 +105,24 @@ def _again(
         return Settled(error=error(name, last.attempt + 1, shown), violations=shown)
     prompt = last.prompt.again(reply.data, problems)
     request = _request(
-        ask.question, prompt, last.model, ask.secrets, last.inputs, attempt=last.attempt + 1
+        ask.question,
+        prompt,
+        last.model,
+        ask.secrets,
+        last.digest_inputs,
+        attempt=last.attempt + 1,
     )
     return replace(ask, request=request)
 
 
 def _request(
-    question: Question, prompt: Prompt, model: str, secrets: Secrets, inputs: str, *, attempt: int
+    question: Question,
+    prompt: Prompt,
+    model: str,
+    secrets: Secrets,
+    digest_inputs: Callable[[], str],
+    *,
+    attempt: int,
 ) -> Request:
     shown = prompt.redacted(secrets)
     prompt_hash = shown.hash
@@ -124,7 +136,7 @@ def _request(
         wire=question.wire,
         settings=settings,
         site=_shown_site(question.site, secrets),
-        inputs=inputs,
+        digest_inputs=digest_inputs,
         prompt_hash=prompt_hash,
         key=call_key(question.contract.hash, prompt_hash, model, settings, question.wire),
         attempt=attempt,

@@ -1,6 +1,6 @@
 """The values a call is made of, and the seams around it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -97,7 +97,7 @@ class Request:
     params: Mapping[str, Any]
     wire: Wire
     site: Site
-    inputs: str
+    digest_inputs: Callable[[], str] = field(compare=False, repr=False)
     prompt_hash: str
     key: str
     attempt: int = 0
@@ -106,6 +106,11 @@ class Request:
     cap: int | None = None
     cache: CacheScope = "none"
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> str:
+        """The digest of the bound inputs, secrets replaced; only recording and drift need it."""
+        return self.digest_inputs()
 
     @property
     def instructions(self) -> Any:

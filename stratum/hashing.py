@@ -22,6 +22,9 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+_PLAIN = frozenset({str, int, bool, type(None)})  # JSON as they are; subclasses are looked at
+
+
 def canonical(value: Any) -> str:
     """Return the one JSON text of a JSON value: sorted keys, no spaces, ASCII, no NaN.
 
@@ -55,7 +58,7 @@ def jsonable(value: Any, path: str = "value") -> Any:
     {'tags': ['a', 'b'], 'on': '2026-01-02'}
     """
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in _PLAIN:
         return value
     if kind is float:
         return _finite(value, path)
@@ -64,7 +67,9 @@ def jsonable(value: Any, path: str = "value") -> Any:
     if isinstance(value, Mapping):
         return _object(value, path)
     if isinstance(value, (list, tuple)):
-        return [jsonable(v, f"{path}[{i}]") for i, v in enumerate(value)]
+        return [
+            v if type(v) in _PLAIN else jsonable(v, f"{path}[{i}]") for i, v in enumerate(value)
+        ]
     if isinstance(value, (set, frozenset)):
         return sorted((jsonable(v, f"{path}[...]") for v in value), key=canonical)
     if is_dataclass(value) and not isinstance(value, type):
@@ -73,7 +78,10 @@ def jsonable(value: Any, path: str = "value") -> Any:
 
 
 def _object(value: Mapping[Any, Any], path: str) -> dict[str, Any]:
-    named = {_key(k, path): jsonable(v, f"{path}[{k!r}]") for k, v in value.items()}
+    named = {
+        _key(k, path): v if type(v) in _PLAIN else jsonable(v, f"{path}[{k!r}]")
+        for k, v in value.items()
+    }
     if len(named) == len(value):
         return named
     twice = Counter(_key(k, path) for k in value).most_common(1)[0][0]

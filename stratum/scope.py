@@ -90,7 +90,7 @@ class Root:
     handed: set[int] = field(default_factory=set)
     memory: dict[str, Any] = field(default_factory=dict)
     records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
-    pending: dict[int, str] = field(default_factory=dict)
+    pending: dict[int, Callable[[], str]] = field(default_factory=dict)
     misses: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -64,7 +64,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         self._root = process.root
         self._ticket = next_number()
         if self._root is not None:
-            self._root.pending[self._ticket] = self._where()
+            self._root.pending[self._ticket] = self._where
 
     def _where(self) -> str:
         code, line = self._frame

@@ -40,6 +40,15 @@ class Choice(BaseModel):
 def choose(text: str) -> Choice: ...
 
 
+class OtherChoice(BaseModel):
+    name: str
+    parts: list[Part]
+
+
+@infer(intent="Choose one", retries=1, model="other/model", top_p=0.5)
+def drifted(text: str) -> OtherChoice: ...
+
+
 class Live:
     """Answers a retry well, and anything else with too long a name."""
 
@@ -67,6 +76,7 @@ def recorded() -> tuple[str, str]:
 
 
 HOME, VALID = recorded()
+DRIFTED = HOME.replace("choose", "drifted")  # a function that answers none of the same calls
 
 JUNK = st.one_of(
     st.sampled_from([None, True, False, 0, -1, 1, 1e308, -0.0, 10**400, "", "*", "#", "~", "\0"]),
@@ -123,7 +133,8 @@ def use(content: bytes) -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / HOME).parent.mkdir(parents=True)
-        (folder / HOME).write_bytes(content)
+        for home in (HOME, DRIFTED):
+            (folder / home).write_bytes(content)
         try:
             file = read(folder, HOME)
         except RecordingCorrupt:
@@ -146,6 +157,8 @@ def replay(folder: Path) -> None:
     store.recordings = Recordings(folder, store.settings.root)
     root = Root("test", client=RecordingClient(store))
     for text in ("one", "three"):
+        with rooted(root), pytest.raises(RecordingError, match="drift in drifted"):
+            drifted.run(text=text)
         with rooted(root), suppress(StratumError):
             assert isinstance(choose.run(text=text), Choice)
 
@@ -163,6 +176,17 @@ def test_the_valid_file_answers(tmp_path: Path) -> None:
     assert list(homes(tmp_path)) == [HOME]
     assert len(read(tmp_path, HOME).samples) == 6
     use(VALID.encode())
+
+
+@pytest.mark.parametrize("junk", [None, [], {}, 7, "x", [7], ["x"], {"x": 7}], ids=repr)
+@pytest.mark.parametrize("part", ["contracts", "instructions", "calls"])
+def test_any_part_may_be_anything(part: str, junk: Any) -> None:
+    for _, name in list(spots(json.loads(VALID)[part])):
+        data = json.loads(VALID)
+        for inside, other in list(spots(data[part])):
+            if other == name:
+                inside[other] = junk
+        use(json.dumps(data).encode())
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -193,7 +217,7 @@ EDITS = st.lists(
 @example([(0, len(VALID), b"0")])
 @example([(0, 0, b"\xef\xbb\xbf")])
 @example([(0, 0, b"\0")])
-@example([(VALID.index('"source": ') + 10, 3, b"1e310")])  # a fault inside broken JSON
+@example([(VALID.index('"source": ') + 9, 3, b"1e310")])  # a fault inside broken JSON
 def test_any_octets_in_place_of_any_other_are_survived(edits: list[tuple[int, int, bytes]]) -> None:
     content = VALID.encode()
     for at, length, new in edits:
