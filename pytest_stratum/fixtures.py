@@ -72,6 +72,8 @@ class GoldenFlow:
 
 def _difference(result: Any) -> str:
     """Say how a flow differs from its golden file, for people."""
+    if result.exception is not None:
+        return f"this golden flow cannot be compared: {result.exception}"
     if result.recalled_data is None:
         return "this golden flow is not recorded.\n  Record it with pytest --stratum-record."
     changes = flow_changes(str(result.recalled_data), str(result.asserted_data or ""))

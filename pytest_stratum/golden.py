@@ -22,6 +22,7 @@ from stratum.recording.files import (
     refuse_links,
     write_atomic,
 )
+from stratum.text import escape
 
 
 class GoldenExtension(AbstractSyrupyExtension):
@@ -77,18 +78,26 @@ class GoldenExtension(AbstractSyrupyExtension):
         return text.replace("\r\n", "\n").replace("\r", "\n")  # as some checkouts write it
 
     @classmethod
+    def write_snapshot(cls, *, snapshot_location: str, **more: Any) -> None:
+        """Write a golden flow; one that cannot be written keeps no other from it."""
+        if snapshot_location in cls.session.discarded:
+            return
+        path = Path(snapshot_location)
+        try:
+            refuse_links(path, cls.session.settings.golden_folder)
+            super().write_snapshot(snapshot_location=snapshot_location, **more)
+        except OSError as error:  # syrupy makes the folder itself
+            text = f"{escape(path.as_posix())} could not be written ({error.strerror or error})"
+            cls.session.report.errors[f"{text}. Make the folder writable, and run again."] = None
+        except RecordingError as error:
+            cls.session.report.errors[str(error)] = None
+
+    @classmethod
     def write_snapshot_collection(
         cls, *, snapshot_collection: SnapshotCollection, name_order: Any = None
     ) -> None:
-        location = snapshot_collection.location
-        if location in cls.session.discarded:
-            return
-        path = Path(location)
-        try:
-            refuse_links(path, cls.session.settings.golden_folder)
-            write_atomic(path, str(next(iter(snapshot_collection)).data))
-        except RecordingError as error:
-            cls.session.report.errors[str(error)] = None
+        data = next(iter(snapshot_collection)).data
+        write_atomic(Path(snapshot_collection.location), str(data))
 
 
 class _Dumper(yaml.SafeDumper):

@@ -76,6 +76,9 @@ class Report:
     def flow_differs(self, item: Any, result: Any, mode: str | None) -> None:
         """Take up a golden flow that is not as it was, or is not there."""
         site = (item.name, shown(item.path, self._root), (item.location[1] or 0) + 1)
+        if isinstance(result.exception, RecordingError):
+            self.errors[str(result.exception)] = None
+            return
         if result.recalled_data is None:
             if mode == "replay":
                 self._add(Drift("missing", *site, "this golden flow is not recorded"), item.nodeid)

@@ -283,7 +283,7 @@ class StratumSession:
             self.report.notes.append(f"nothing was pruned: {why}")
             return
         compared = {Path(flow) for each in self.processes for flow in each.flows}
-        for path in (self.settings.golden_folder / "flows").rglob("*.yaml"):
+        for path in sorted((self.settings.golden_folder / "flows").rglob("*.yaml")):
             if path not in compared:
                 path.unlink()
                 with suppress(OSError):  # its folder, when nothing else is in it

@@ -7,12 +7,14 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_stratum.flow_diff import flow_changes
 from stratum.errors import RecordingCorrupt
 from stratum.hashing import digest
 from stratum.recording.files import MAX_BYTES
@@ -526,3 +528,54 @@ def test_a_hostile_reply_changes_no_report(evil_once: Path, tmp_path: Path, styl
     assert {child.tag for case in suite for child in case} <= {"failure", "properties"}
     lines = summary.read_text(encoding="utf-8").splitlines()
     assert not [line for line in lines if "<script" in line or line.startswith("# Title")]
+
+
+BOMB = "trace: &a [1]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghij")
+)
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        pytest.param(BOMB, id="references"),
+        pytest.param("trace: " + "[" * 5000, id="deep"),
+        pytest.param("trace: []\nat: 2026-99-99", id="date"),
+        pytest.param("trace: []\nresult: !!set {1, 2}\n? 2\n: {}", id="types"),
+        pytest.param("trace: []\nresult: !!python/object/apply:os.getcwd []", id="object"),
+        pytest.param("trace: [{function: [x], steps: 7}]", id="steps"),
+        pytest.param("trace: []\nresult: .nan", id="nan"),
+        pytest.param("a: b: c\x1b", id="syntax"),
+    ],
+)
+def test_what_is_no_golden_flow_is_compared_as_text(flow: str) -> None:
+    lines = flow_changes(flow, "result: HI\ntrace: []\n")
+    assert any("result" in line for line in lines)
+    assert all(len(line) < 200 and line.isprintable() for line in lines)
+
+
+FLOW = "golden/flows/test_app/test_flow.yaml"
+
+
+@posix
+@pytest.mark.parametrize("spoil", [linked, folder], ids=["link", "folder"])
+def test_a_golden_flow_that_is_no_file_fails_its_test(
+    evil_once: Path, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    copied = Path(shutil.copytree(evil_once, tmp_path / "a/project"))
+    spoil(copied / FLOW)
+    before = files_below(copied / "golden")
+    done = run(copied, "record", "-k", "flow")
+    assert (done.returncode, "test_flow.yaml" in done.stdout) == (1, True), done.stdout
+    assert "INTERNALERROR" not in done.stdout
+    assert files_below(copied / "golden") == before
+
+
+def test_a_golden_flow_that_cannot_be_written_is_an_error(evil_once: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(evil_once, tmp_path / "project"))
+    shutil.rmtree(copied / "golden/flows")
+    (copied / "golden/flows").write_text("")
+    done = run(copied, "record", "-k", "flow")
+    assert (done.returncode, "1 passed" in done.stdout) == (1, True), done.stdout
+    assert "test_flow.yaml could not be written" in done.stdout
+    assert "INTERNALERROR" not in done.stdout
