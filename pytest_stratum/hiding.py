@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from stratum.scope import secrets
-from stratum.text import escape_lines
+from stratum.text import disarm, escape_lines
 
 _COLOUR = re.compile(r"(\x1b\[[\d;]*m)")
-# GitHub Actions: `::` after white space at the start of a line, `##[` anywhere
-_COMMAND = re.compile(r"^(\s*):(?=:)|##\[", re.MULTILINE)
 
 
 def hide(report: Any, *, coloured: bool) -> None:
@@ -33,15 +31,11 @@ def hide(report: Any, *, coloured: bool) -> None:
 
 
 def _steady(text: str, *, coloured: bool) -> str:
-    text = _COMMAND.sub(_disarmed, text)
+    text = disarm(text)
     if text.isprintable():
         return text
     parts = _COLOUR.split(text) if coloured else [text]
     return "".join(part if at % 2 else _escaped(part) for at, part in enumerate(parts))
-
-
-def _disarmed(found: re.Match[str]) -> str:
-    return r"##\x5b" if found[1] is None else rf"{found[1]}\x3a"
 
 
 def _escaped(text: str) -> str:

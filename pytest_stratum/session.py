@@ -21,6 +21,7 @@ from stratum.recording.store import GoldenStore
 from stratum.recording.unused import Unused
 from stratum.scope import FixedClock, Root, current, enter, live_client, process, rooted
 from stratum.settings import Settings, load
+from stratum.text import disarm
 
 ROOTS = pytest.StashKey[list[Root]]()  # the roots of a test so far, in this try
 CALLED = pytest.StashKey[Root]()
@@ -72,7 +73,7 @@ class StratumSession:
         try:
             self.store.recordings.read_all()
         except RecordingCorrupt as error:
-            raise pytest.UsageError(str(error)) from error
+            raise pytest.UsageError(disarm(str(error))) from error
 
     @property
     def records(self) -> bool:

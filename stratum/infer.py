@@ -2,7 +2,7 @@
 
 import linecache
 import typing
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
@@ -19,7 +19,7 @@ from stratum.arguments import (
 from stratum.attempts import Ask, Question, begin
 from stratum.budget import Budget
 from stratum.calls import CacheScope, Settling, Site, Wire
-from stratum.checks import conditions
+from stratum.checks import Condition, conditions
 from stratum.contracts import Contract
 from stratum.engine import Run, drive, estimate_of
 from stratum.errors import DeclarationError
@@ -222,15 +222,7 @@ def infer(
             ensure, kind="ensure", function=name, parameters=tuple(inputs.annotations)
         )
         question = Question(
-            site=Site(
-                file=function.__code__.co_filename,
-                module=function.__module__,
-                function=name,
-                line=_line(function),
-                intent=intent,
-                context=context,
-                conditions=tuple(condition.source for condition in ensures),
-            ),
+            site=_site(function, intent, context, ensures),
             contract=Contract.of(hints["return"], where=name),
             template=template(
                 function=name, intent=intent, context=context, annotations=inputs.annotations
@@ -250,6 +242,20 @@ def infer(
         return Infer(function, question, inputs, budget, method=method)
 
     return decorate
+
+
+def _site(
+    function: Callable[..., Any], intent: str, context: str | None, ensures: Sequence[Condition]
+) -> Site:
+    return Site(
+        file=function.__code__.co_filename,
+        module=function.__module__,
+        function=function.__qualname__,
+        line=_line(function),
+        intent=intent,
+        context=context,
+        conditions=tuple(condition.source for condition in ensures),
+    )
 
 
 def _line(function: Callable[..., Any]) -> int:

@@ -8,6 +8,8 @@ from difflib import SequenceMatcher
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+# GitHub's runner reads `::` after white space at the start of a line, and `##[` anywhere.
+_COMMAND = re.compile(r"^(\s*):(?=:)|##\[", re.MULTILINE)
 _WORTH_COUNTING = 100  # a shorter rest is not worth saying its length
 
 
@@ -33,6 +35,15 @@ def escape_lines(text: str) -> str:
     two
     """
     return "\n".join(map(escape, text.split("\n")))
+
+
+def disarm(text: str) -> str:
+    r"""Return the text with nothing in it that a CI system takes for a command.
+
+    >>> print(disarm("  ::error::x"), disarm("a ##[error]x"), disarm("test_a.py::test_b"))
+      \x3a:error::x a ##\x5berror]x test_a.py::test_b
+    """
+    return _COMMAND.sub(_disarmed, text)
 
 
 def truncate(text: str, limit: int, tail: str = "…") -> str:
@@ -70,6 +81,10 @@ def diff_lines(
         for opcode in hunk:
             shown += _changed(opcode, old, new)
     return shown
+
+
+def _disarmed(found: re.Match[str]) -> str:
+    return r"##\x5b" if found[1] is None else rf"{found[1]}\x3a"
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -7,7 +7,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 from subprocess import CompletedProcess
 from xml.etree import ElementTree as ET
@@ -20,6 +19,7 @@ from stratum.hashing import digest
 from stratum.recording.files import MAX_BYTES
 from stratum.recording.golden import Recordings
 from stratum.recording.lease import Lease
+from tests.goldens import stratum
 from tests.support import ECHO, LIVE, asked, files_below, project, run_bare
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="file modes, limits and locks")
@@ -382,6 +382,16 @@ def test_a_reply_is_kept_when_the_lock_goes_before_the_run_ends(tmp_path: Path) 
 
 
 @posix
+def test_a_locked_cache_does_not_hide_why_the_model_failed(tmp_path: Path) -> None:
+    hook = f"{LOCKING}\ndef answer(request):\n    lock()\n    raise RuntimeError('no answer')\n"
+    done = run(with_hook(tmp_path, hook), "record", "-k", "say")
+    assert (done.returncode, "FAILED test_app.py::test_say - RuntimeError" in done.stdout) == (
+        1,
+        True,
+    ), done.stdout
+
+
+@posix
 def test_no_call_is_asked_while_the_cache_is_locked(tmp_path: Path) -> None:
     folder = with_hook(tmp_path, f"{LOCKING}\ndef pytest_runtest_call(): lock()\n")
     project(folder, {".stratum/cache/x": ""})
@@ -457,7 +467,7 @@ def plain(text: str) -> str: ...
 @infer(intent="Repeat it", retries=0)
 def strict(text: str) -> str: ...
 
-@infer(intent="Repeat it" + os.environ.get("MORE", ""), context={evil!r}, retries=0)
+@infer(intent="Repeat it", context={evil!r} + os.environ.get("MORE", ""), retries=0)
 def drifting(text: str) -> str: ...
 
 @flow
@@ -530,15 +540,9 @@ def test_a_hostile_reply_changes_no_report(evil_once: Path, tmp_path: Path, styl
     assert not [line for line in lines if "<script" in line or line.startswith("# Title")]
 
 
-BOMB = "trace: &a [1]\n" + "".join(
-    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise("abcdefghij")
-)
-
-
 @pytest.mark.parametrize(
     "flow",
     [
-        pytest.param(BOMB, id="references"),
         pytest.param("trace: " + "[" * 5000, id="deep"),
         pytest.param("trace: []\nat: 2026-99-99", id="date"),
         pytest.param("trace: []\nresult: !!set {1, 2}\n? 2\n: {}", id="types"),
@@ -552,6 +556,12 @@ def test_what_is_no_golden_flow_is_compared_as_text(flow: str) -> None:
     lines = flow_changes(flow, "result: HI\ntrace: []\n")
     assert any("result" in line for line in lines)
     assert all(len(line) < 200 and line.isprintable() for line in lines)
+
+
+def test_references_are_not_followed() -> None:
+    """Nine lines of them can stand for a billion values."""
+    lines = flow_changes("trace: &a []\nresult: *a\n", "trace: []\nresult: [1]\n")
+    assert "- result: *a" in lines
 
 
 FLOW = "golden/flows/test_app/test_flow.yaml"
@@ -579,3 +589,28 @@ def test_a_golden_flow_that_cannot_be_written_is_an_error(evil_once: Path, tmp_p
     assert (done.returncode, "1 passed" in done.stdout) == (1, True), done.stdout
     assert "test_flow.yaml could not be written" in done.stdout
     assert "INTERNALERROR" not in done.stdout
+
+
+@posix
+def test_a_golden_flow_in_a_read_only_folder_is_an_error(read_only: Callable[[str], Path]) -> None:
+    folder = read_only("golden/flows/test_app")
+    app = f"{APP}\nfrom stratum import flow\n@flow\nasync def echo(text): return text\n"
+    test = "import app\ndef test_flow(golden_flow): golden_flow.run(app.echo, text='e')\n"
+    project(folder, {"app.py": app, "test_app.py": test})
+    done = run(folder, "record")
+    assert (done.returncode, "1 passed" in done.stdout) == (1, True), done.stdout
+    assert "test_flow.yaml could not be written (Permission denied)" in done.stdout
+
+
+def test_drift_without_tests_is_no_command_either(evil_once: Path) -> None:
+    (evil_once / "golden/recordings/app.py/broken.json").write_text(
+        '{"##[error]x": 1, "##[error]x": 2}'
+    )
+    try:
+        replayed = run(evil_once, "replay")
+        done = stratum(evil_once, "drift", MORE="!")
+    finally:
+        (evil_once / "golden/recordings/app.py/broken.json").unlink()
+    assert (replayed.returncode, commands(replayed.stdout)) == (4, [])
+    assert "its context changed" in done.stdout
+    assert commands(done.stdout) == [], done.stdout

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from stratum.commands.project import Subcommands, add_folder, is_recorded
 from stratum.settings import load
-from stratum.text import escape, escape_lines
+from stratum.text import disarm, escape, escape_lines
 
 
 def add(commands: Subcommands) -> None:
@@ -23,7 +23,7 @@ def run(chosen: Namespace) -> int:
         return 0
     found = find_drift(settings)
     for drift in found.drifts:
-        print(escape_lines(drift.text), end="\n\n")
+        print(disarm(escape_lines(drift.text)), end="\n\n")
     functions = f"{found.checked} function{'s' * (found.checked != 1)}"
     stale = f", {found.stale} stale" if settings.max_age else ""
     counted = f"{found.calls} recorded calls compared, {found.outdated} outdated{stale}"
