@@ -1,10 +1,8 @@
 """Read `[tool.stratum]` of the nearest pyproject.toml."""
 
-import difflib
 import math
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
@@ -73,6 +71,8 @@ def load(start: Path, *, otherwise: Path | None = None) -> Settings:
 def _table(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
+    import tomllib  # here and below: a program that has no settings file need not load it
+
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -89,6 +89,8 @@ def _settings(root: Path, table: dict[str, Any]) -> Settings:
     known = {f.name for f in fields(Settings)} - {"root"}
     for key in table:
         if key not in known:
+            import difflib
+
             close = difflib.get_close_matches(key, sorted(known), 1)
             hint = (
                 f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 
 # C0, DEL and C1; bidi marks; line and paragraph separators; BOM; lone surrogates
 _HARMFUL = re.compile(
@@ -74,6 +73,8 @@ def diff_lines(
     >>> diff_lines("a\nb\nc", "a\nB\nc", context=1)
     ['  a', '- b', '+ B', '  c']
     """
+    from difflib import SequenceMatcher  # only drift needs it
+
     old, new = _lines(before), _lines(after)
     shown: list[str] = []
     for hunk in SequenceMatcher(None, old, new).get_grouped_opcodes(context):
