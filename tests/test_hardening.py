@@ -602,15 +602,12 @@ def test_a_golden_flow_in_a_read_only_folder_is_an_error(read_only: Callable[[st
     assert "test_flow.yaml could not be written (Permission denied)" in done.stdout
 
 
-def test_drift_without_tests_is_no_command_either(evil_once: Path) -> None:
-    (evil_once / "golden/recordings/app.py/broken.json").write_text(
-        '{"##[error]x": 1, "##[error]x": 2}'
-    )
-    try:
-        replayed = run(evil_once, "replay")
-        done = stratum(evil_once, "drift", MORE="!")
-    finally:
-        (evil_once / "golden/recordings/app.py/broken.json").unlink()
+def test_drift_without_tests_is_no_command_either(evil_once: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(evil_once, tmp_path / "project"))
+    broken = copied / "golden/recordings/app.py/broken.json"
+    broken.write_text('{"##[error]x": 1, "##[error]x": 2}')
+    replayed = run(copied, "replay")
     assert (replayed.returncode, commands(replayed.stdout)) == (4, [])
+    done = stratum(copied, "drift", MORE="!")
     assert "its context changed" in done.stdout
     assert commands(done.stdout) == [], done.stdout
