@@ -121,7 +121,9 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         )
 
     def __bool__(self) -> bool:
-        self._misused("used as a truth value")
+        if sys._getframe(1).f_globals.get("__name__") != "asyncio.base_tasks":
+            self._misused("used as a truth value")
+        return True  # asyncio is showing a task (from Python 3.12 on)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("__", "cr_", "gi_", "ag_")):  # what asyncio looks for in a coroutine
