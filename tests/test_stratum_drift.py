@@ -1,12 +1,13 @@
 """`stratum drift`: what drifted, without running a test."""
 
-import os
 import shutil
 import subprocess
 import sys
 from textwrap import dedent
 
 import pytest
+
+from tests.support import clean_environment
 
 APP = """
 from typing import Literal
@@ -57,7 +58,7 @@ def stratum(folder, *arguments):
     done = subprocess.run(
         [sys.executable, "-m", "stratum.cli", *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
-        env={"PATH": os.environ["PATH"]},
+        env=clean_environment(),
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
