@@ -1,13 +1,16 @@
 """Put a request into chat messages, and an answer back into data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stratum.calls import Request
-from stratum.prompts import Prompt
+from stratum.clients.wires import TOOL
+from stratum.prompts import Prompt, Revision, Turn
 
 SCHEMA_FOLLOWS = "Answer with JSON that fits this schema:"
+NOT_THIS = "Not accepted; the next result says why."
 
 
 class _NotJson(ValueError):
@@ -18,7 +21,8 @@ def messages(request: Request, *, schema: Mapping[str, Any] | None = None) -> li
     """Return the chat messages of a request; with a schema the answer is asked for in prose.
 
     A retry is the first attempt's messages as they were, the last answer, and what was
-    wrong with it, so that its size is constant and a provider's prompt cache hits.
+    wrong with it, so that its size is constant and a provider's prompt cache hits. A turn of
+    `@refine` is so, too, with its last output.
     """
     prompt = request.prompt
     system = prompt.system
@@ -28,10 +32,70 @@ def messages(request: Request, *, schema: Mapping[str, Any] | None = None) -> li
         {"role": "system", "content": system},
         {"role": "user", "content": _user_content(prompt)},
     ]
-    if prompt.turn is not None:
-        sent.append({"role": "assistant", "content": _as_text(prompt.turn.answer)})
-        sent.append({"role": "user", "content": prompt.turn.text})
+    for turn in prompt.turns:
+        sent += _in_words(turn)
     return sent
+
+
+def _in_words(turn: Turn | Revision) -> list[dict[str, Any]]:
+    return [
+        {"role": "assistant", "content": _as_text(turn.answer)},
+        {"role": "user", "content": turn.text},
+    ]
+
+
+def tool_messages(request: Request) -> list[dict[str, Any]]:
+    """Return the chat messages of a request whose answer is a call of a forced tool.
+
+    On a retry the last answer goes back as the tool calls that it was, each with a result. The
+    ids are ours: a provider's are never kept, and an answer may come from a recording. What
+    is no object, such as an answer in words, goes back as text.
+    """
+    sent = messages(replace(request, prompt=replace(request.prompt, turn=None, revision=None)))
+    made = 0
+    for turn in request.prompt.turns:
+        calls = _calls(turn.answer, first=made + 1)
+        sent += _as_results(turn, calls) if calls else _in_words(turn)
+        made += len(calls)
+    return sent
+
+
+def _as_results(turn: Turn | Revision, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    results = [*[NOT_THIS] * (len(calls) - 1), turn.text]
+    return [{"role": "assistant", "content": None, "tool_calls": calls}] + [
+        {"role": "tool", "tool_call_id": call["id"], "content": result}
+        for call, result in zip(calls, results, strict=True)
+    ]
+
+
+def _calls(answer: Any, first: int) -> list[dict[str, Any]]:
+    """Return an answer as calls of the tool; several calls are kept as a list of objects."""
+    given = answer if isinstance(answer, list) else [answer]
+    if not all(isinstance(each, dict) for each in given):
+        return []
+    return [
+        {
+            "id": f"stratum{number:02}",  # nine letters and digits: Mistral takes no other
+            "type": "function",
+            "function": {"name": TOOL, "arguments": _as_text(each)},
+        }
+        for number, each in enumerate(given, first)
+    ]
+
+
+def answer_of(text: str, calls: Sequence[str]) -> Any:
+    """Return the data of an answer: of its tool call, of several as a list, else of its text.
+
+    >>> answer_of("", ['{"n": 1}', '{"n": 1}']), answer_of("", ['{"n": 1}', '{"n": 2}'])
+    ({'n': 1}, [{'n': 1}, {'n': 2}])
+    >>> answer_of('{"n": 1}', [])
+    {'n': 1}
+    """
+    different = list(dict.fromkeys(calls))
+    if not different:
+        return parsed(text)
+    answers = [parsed(call) for call in different]
+    return answers[0] if len(answers) == 1 else answers
 
 
 def _user_content(prompt: Prompt) -> Any:

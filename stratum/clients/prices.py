@@ -45,8 +45,12 @@ def quoted(price: Price | None, input_tokens: int) -> Quote:
     return Quote(input_tokens, price.input, price.output)
 
 
-def cost_of(price: Price | None, usage: Usage) -> float | None:
-    """Return US dollars, None when the price is unknown."""
+def cost_of(price: Price | None, usage: Usage, *, more: float = 0.0) -> float | None:
+    """Return US dollars, None when the price is unknown.
+
+    `more` is what a provider's prompt cache made dearer (or, below 0, cheaper), in millionths.
+    """
     if price is None:
         return None
-    return round((usage.input * price.input + usage.output * price.output) / MILLION, 12)
+    total = usage.input * price.input + usage.output * price.output + more
+    return round(total / MILLION, 12)

@@ -9,6 +9,8 @@ from typing import Any
 from stratum.calls import Quote, Reply, Request, Usage
 from stratum.errors import ConfigurationError
 
+_DATA = frozenset({dict, list, str, int, float, bool})  # neither awaited nor raised
+
 
 @dataclass(frozen=True, slots=True)
 class Scripted:
@@ -50,6 +52,7 @@ class ScriptedClient:
             )
         self.requests: list[Request] = []
         self._function = script if callable(script) else None
+        self.waits = callable(script)  # a function may wait
         self._rest = iter(()) if callable(script) else iter(script)
         self._tokens = tokens
         self._price = price
@@ -57,14 +60,16 @@ class ScriptedClient:
     async def complete(self, request: Request) -> Reply:
         self.requests.append(request)
         answer = await self._next(request)
+        if type(answer) in _DATA:
+            return self._reply(answer, self._tokens, None, request)
         if isinstance(answer, Scripted):
             await asyncio.sleep(answer.delay)
-            return self._reply(answer, request)
+            return self._reply(answer.data, answer.tokens or self._tokens, answer.cost, request)
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Reply):
             return replace(answer, origin="scripted")
-        return self._reply(Scripted(answer), request)
+        return self._reply(answer, self._tokens, None, request)
 
     async def quote(self, request: Request) -> Quote:
         return Quote(self._tokens[0], *self._price)
@@ -72,7 +77,9 @@ class ScriptedClient:
     async def _next(self, request: Request) -> Any:
         if self._function is not None:
             answer = self._function(request)
-            return await answer if inspect.isawaitable(answer) else answer
+            if type(answer) in _DATA or not inspect.isawaitable(answer):
+                return answer
+            return await answer
         for answer in self._rest:
             return answer
         raise ConfigurationError(
@@ -80,13 +87,14 @@ class ScriptedClient:
             f"{len(self.requests)}.\n  Add one to ScriptedClient([...]), or pass a function."
         )
 
-    def _reply(self, answer: Scripted, request: Request) -> Reply:
-        tokens_in, tokens_out = answer.tokens or self._tokens
-        cost = answer.cost
+    def _reply(
+        self, data: Any, tokens: tuple[int, int], cost: float | None, request: Request
+    ) -> Reply:
+        tokens_in, tokens_out = tokens
         if cost is None:
             cost = (tokens_in * self._price[0] + tokens_out * self._price[1]) / 1_000_000
         return Reply(
-            data=answer.data,
+            data=data,
             usage=Usage(tokens_in, tokens_out),
             model=request.model,
             origin="scripted",
