@@ -6,11 +6,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from stratum.commands import drift, local_model, ls, merge, show, upgrade
+from stratum.commands import drift, local_model, ls, merge, review, show, upgrade
 from stratum.errors import StratumError
 from stratum.text import escape_lines
 
-COMMANDS = (drift, ls, show, merge, upgrade, local_model)
+COMMANDS = (drift, ls, show, merge, upgrade, review, local_model)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
