@@ -43,7 +43,7 @@ def test_the_rule_agrees_with_the_recorded_model():
 
 def test_the_rule_asks_no_model(traces):
     assign.run(router="keywords", tickets=TICKETS)
-    assert {record.kind for record in traces} == {"flow", "compute"}
+    assert {record.kind for record in traces} == {"flow", "parallel", "compute"}
 
 
 if __name__ == "__main__":

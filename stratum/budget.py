@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Literal
 
 from stratum.errors import BudgetExceeded
+from stratum.values import dataclass
 
 UNLIMITED = Decimal("Infinity")
 
@@ -104,7 +105,7 @@ class Reservation:
 
 
 @dataclass(eq=False, slots=True)
-class _Waiter:
+class Waiter:
     """A reservation that waits for others to settle."""
 
     ledger: "Ledger"
@@ -113,6 +114,11 @@ class _Waiter:
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[None] | None" = None
     verdict: Reservation | BudgetExceeded | None = None
+
+    @property
+    def is_contended(self) -> bool:
+        """Say whether the budget has no room for all of it now."""
+        return not isinstance(self.verdict, Reservation) or self.verdict.cap is not None
 
     def decide(self, verdict: Reservation | BudgetExceeded) -> None:
         self.verdict = verdict
@@ -135,7 +141,7 @@ class _Tree:
     """What all ledgers below one outermost ledger share."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
-    waiters: list[_Waiter] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
     arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
 
 
@@ -204,14 +210,23 @@ class Ledger:
         Raises `BudgetExceeded` when even `estimate.least` does not fit with nothing open.
         Waiting reservations are served in the order of `order`.
         """
-        loop = asyncio.get_running_loop()
+        return await self.granted(self.ask(estimate, order, asyncio.get_running_loop()))
+
+    def ask(
+        self, estimate: Estimate, order: tuple[Any, ...], loop: asyncio.AbstractEventLoop
+    ) -> "Waiter":
+        """Ask for a reservation on behalf of a task on `loop`, which awaits `granted`."""
         with self._tree.lock:
             key = (*order, next(self._tree.arrivals))
-            waiter = _Waiter(self, estimate, key, loop)
+            waiter = Waiter(self, estimate, key, loop)
             bisect.insort(self._tree.waiters, waiter, key=lambda w: w.order)
             _serve(self._tree)
             if waiter.verdict is None:
                 waiter.future = loop.create_future()
+        return waiter
+
+    async def granted(self, waiter: "Waiter") -> Reservation:
+        """Wait for what was asked; raises `BudgetExceeded` when it is refused."""
         if waiter.future is not None:
             await self._wait(waiter, waiter.future)
         if isinstance(waiter.verdict, BudgetExceeded):
@@ -219,16 +234,20 @@ class Ledger:
         assert waiter.verdict is not None
         return waiter.verdict
 
-    async def _wait(self, waiter: _Waiter, future: "asyncio.Future[None]") -> None:
+    def withdraw(self, waiter: "Waiter") -> None:
+        """Give back what was asked for a task that was cancelled."""
+        with self._tree.lock:
+            if waiter in self._tree.waiters:
+                self._tree.waiters.remove(waiter)
+            if isinstance(waiter.verdict, Reservation):
+                waiter.verdict.settle(NOTHING)
+            _serve(self._tree)
+
+    async def _wait(self, waiter: Waiter, future: "asyncio.Future[None]") -> None:
         try:
             await future
         except BaseException:  # cancelled, or closed with its loop
-            with self._tree.lock:
-                if waiter in self._tree.waiters:
-                    self._tree.waiters.remove(waiter)
-                if isinstance(waiter.verdict, Reservation):
-                    waiter.verdict.settle(NOTHING)
-                _serve(self._tree)
+            self.withdraw(waiter)
             raise
 
     def _settle(self, reserved: Amount, actual: Amount) -> None:
@@ -285,6 +304,19 @@ class Ledger:
         finally:
             for handle in timer:
                 handle.cancel()
+
+    @contextmanager
+    def watched(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+        """Let the time of a body that runs in a thread be up in its steps, and at its end."""
+        timer: list[asyncio.TimerHandle] = []
+        if self._ends is not None and self._armed:
+            loop.call_soon_threadsafe(self._arm, loop, timer)
+        try:
+            yield
+        finally:
+            loop.call_soon_threadsafe(_cancel, timer)
+        if self.expired:
+            raise self.timeout()
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
@@ -369,6 +401,11 @@ class Ledger:
                 self._paused_at = None
 
 
+def _cancel(timers: list[asyncio.TimerHandle]) -> None:
+    for timer in timers:
+        timer.cancel()
+
+
 _REMEDY = "  Raise the budget, lower max_tokens, or pick a cheaper model."
 
 
@@ -406,7 +443,7 @@ def _serve(tree: _Tree) -> None:
             waiter.decide(verdict)
 
 
-def _decide(waiter: _Waiter, chain: list[Ledger]) -> Reservation | BudgetExceeded | set[Ledger]:
+def _decide(waiter: Waiter, chain: list[Ledger]) -> Reservation | BudgetExceeded | set[Ledger]:
     """Return the reservation, the refusal, or the ledgers that have to be waited for."""
     estimate = waiter.estimate
     output = Decimal(estimate.most)

@@ -1,45 +1,67 @@
-"""Run steps together: `parallel`."""
+"""Run steps together: `parallel` and `race`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, overload
+from inspect import Signature, isawaitable
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
-from stratum.errors import DeclarationError
-from stratum.scope import Inside, current, enter, next_number
-from stratum.steps import Call, run_now
+from stratum.errors import ConditionError, DeclarationError, InsufficientResults
+from stratum.fan_out import (
+    Failure,
+    Outcome,
+    Start,
+    Success,
+    Verdict,
+    contended,
+    early,
+    end_all,
+    fan_out,
+)
+from stratum.scope import Inside, in_sync_flow, surrounded
+from stratum.steps import Call, Inputs, RunnableCall, Span, step
+from stratum.turns import idle
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
 T2 = TypeVar("T2")
 T3 = TypeVar("T3")
 T4 = TypeVar("T4")
-R = TypeVar("R")
 
-Start: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
-
-
-class Parallel(Call[R], Generic[R]):
-    """Steps that will run together once this is awaited, or `.run()` is called."""
-
-    __slots__ = ()
-
-    def run(self) -> R:
-        """Run the steps and wait; raises `NotAwaited` inside a running event loop."""
-        return run_now("parallel", self.take())
+All: TypeAlias = Literal["all"]
+Validate: TypeAlias = Callable[[list[Any]], object]
 
 
-@overload
-def parallel(s1: Awaitable[T1], /, *, require: Literal["all"] = ...) -> Parallel[tuple[T1]]: ...
 @overload
 def parallel(
-    s1: Awaitable[T1], s2: Awaitable[T2], /, *, require: Literal["all"] = ...
-) -> Parallel[tuple[T1, T2]]: ...
+    s1: Awaitable[T1],
+    /,
+    *,
+    require: All = ...,
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[T1]]: ...
 @overload
 def parallel(
-    s1: Awaitable[T1], s2: Awaitable[T2], s3: Awaitable[T3], /, *, require: Literal["all"] = ...
-) -> Parallel[tuple[T1, T2, T3]]: ...
+    s1: Awaitable[T1],
+    s2: Awaitable[T2],
+    /,
+    *,
+    require: All = ...,
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[T1, T2]]: ...
+@overload
+def parallel(
+    s1: Awaitable[T1],
+    s2: Awaitable[T2],
+    s3: Awaitable[T3],
+    /,
+    *,
+    require: All = ...,
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[T1, T2, T3]]: ...
 @overload
 def parallel(
     s1: Awaitable[T1],
@@ -48,16 +70,41 @@ def parallel(
     s4: Awaitable[T4],
     /,
     *,
-    require: Literal["all"] = ...,
-) -> Parallel[tuple[T1, T2, T3, T4]]: ...
+    require: All = ...,
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[T1, T2, T3, T4]]: ...
 @overload
-def parallel(*steps: Awaitable[T], require: Literal["all"] = ...) -> Parallel[tuple[T, ...]]: ...
-def parallel(*steps: Awaitable[Any], require: Literal["all"] = "all") -> Parallel[Any]:
-    """Run the steps together and give all their values, in the order of the arguments.
+def parallel(
+    *steps: Awaitable[T],
+    require: Literal[0],
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[Success[T] | Failure, ...]]: ...
+@overload
+def parallel(
+    *steps: Awaitable[T],
+    require: Literal["all", "any"] | int = ...,
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[T, ...]]: ...
+def parallel(
+    *steps: Awaitable[Any],
+    require: Literal["all", "any"] | int = "all",
+    validate: Validate | None = None,
+    limit: int | None = None,
+) -> RunnableCall[Any]:
+    """Run the steps together and give their values, in the order of the arguments.
 
-    The first error cancels the other steps. One error is raised as itself, several that
-    came together as an `ExceptionGroup`. Every step is a branch of its own, so that
-    identical calls keep their own recorded answers (SPEC 4.2).
+    `require="all"` gives all values; the first error cancels the other steps. `"any"` and a
+    number give the values of that many steps, as soon as they have succeeded, and cancel the
+    rest. `0` waits for every step and gives a `Success` or `Failure` for each. `validate` is
+    given the values so far, in order, and says whether they are enough: `"any"` and a number
+    go on until it does. At most `limit` steps run at once. Every step is a branch of its own,
+    so that identical calls keep their own recorded answers (SPEC 4.2, 5).
+
+    Raises the error of the one step that failed, an `ExceptionGroup` when several different
+    ones did, and `InsufficientResults` when `validate` accepts no set of values.
 
     >>> from stratum import compute
     >>> @compute
@@ -65,58 +112,238 @@ def parallel(*steps: Awaitable[Any], require: Literal["all"] = "all") -> Paralle
     ...     return 2 * n
     >>> parallel(double(1), double(2)).run()
     (2, 4)
+    >>> len(parallel(double(1), double(2), require="any").run())
+    1
     """
-    if require != "all":
-        raise DeclarationError(f'parallel(require={require!r}); it takes "all"')
-    return Parallel("parallel", partial(_all, [_start(step) for step in steps]))
+    needed = _needed(require, len(steps))
+    _check(validate, limit)
+    plan = _Plan("parallel", require, needed, validate, limit)
+    return step("parallel", partial(_together, plan, [_start(each) for each in steps]))
 
 
-def _start(step: Awaitable[Any]) -> Start:
-    if isinstance(step, Call):
-        return step.take()
-    if isinstance(step, Awaitable):
-        return partial(_awaited, step)
-    raise DeclarationError(
-        f"parallel was given {step!r}, which cannot be awaited.\n"
-        "  Pass calls, such as parallel(classify(text=a), classify(text=b))."
-    )
+def race(*steps: Awaitable[T], limit: int | None = None) -> RunnableCall[T]:
+    """Run the steps together and give the value of the first that succeeds.
+
+    The others are cancelled and make no further call. Raises the error of the steps when
+    all have failed, several different ones as an `ExceptionGroup` (SPEC 5.4).
+
+    >>> from stratum import compute
+    >>> @compute
+    ... async def double(n: int) -> int:
+    ...     return 2 * n
+    >>> race(double(4)).run()
+    8
+    """
+    if not steps:
+        raise DeclarationError("race() was given no step; pass calls to run against each other")
+    _check(None, limit)
+    plan = _Plan("race", "any", 1, None, limit)
+    return step("race", partial(_first, plan, [_start(each) for each in steps]))
 
 
-async def _awaited(step: Awaitable[T], ended: BaseException | None = None) -> T:
+class _Plan:
+    """What a fan-out is to do: how many of its steps it needs, and what else it was told."""
+
+    def __init__(
+        self,
+        name: Literal["parallel", "race"],
+        require: Literal["all", "any"] | int,
+        needed: int,
+        validate: Validate | None,
+        limit: int | None,
+    ) -> None:
+        self.name = name
+        self.require = require
+        self.needed = needed
+        self.validate = validate
+        self.limit = limit
+
+    def shown(self, steps: int) -> dict[str, Any]:
+        """Return what a record says of it."""
+        data: dict[str, Any] = {"steps": steps}
+        if self.name == "parallel":
+            data["require"] = self.require
+        if self.validate is not None:
+            data["validate"] = _name(self.validate)
+        if self.limit is not None:
+            data["limit"] = self.limit
+        return data
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", function))
+
+
+def _needed(require: Any, steps: int) -> int:
+    """Return how many steps have to succeed; refuses what cannot be."""
+    if require == "all":
+        return steps
+    needed = 1 if require == "any" else require
+    if isinstance(needed, bool) or not isinstance(needed, int) or needed < 0:
+        raise DeclarationError(
+            f'parallel(require={require!r}); it takes "all", "any", or a number of steps'
+        )
+    if needed > steps:
+        raise DeclarationError(
+            f"parallel(require={require!r}) was given {steps} steps, so it could never succeed"
+        )
+    return needed
+
+
+def _check(validate: Any, limit: Any) -> None:
+    if validate is not None and not callable(validate):
+        raise DeclarationError(
+            f"parallel(validate={validate!r}); it takes a function of the list of values"
+        )
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise DeclarationError(f"limit={limit!r}; it takes a whole number from 1 up")
+
+
+def _start(given: Awaitable[Any]) -> Start:
+    if isinstance(given, Call):
+        return given.take()
+    if isinstance(given, Awaitable):
+        return partial(_awaited, given)
+    remedy = "Pass calls, such as parallel(classify(text=a), classify(text=b))."
+    if in_sync_flow():
+        remedy = "In a synchronous flow steps give their values: make it an async def."
+    raise DeclarationError(f"parallel was given {given!r}, which cannot be awaited.\n  {remedy}")
+
+
+async def _awaited(given: Awaitable[T], ended: BaseException | None = None) -> T:
     if ended is None:
-        return await step
-    if isinstance(step, Coroutine):
-        step.close()
+        return await given
+    if isinstance(given, Coroutine):
+        given.close()
     raise ended
 
 
-async def _all(starts: list[Start], ended: BaseException | None = None) -> tuple[Any, ...]:
-    inside = current()
-    branch = inside.branch.here()
-    at = next_number()
-    tasks: list[asyncio.Task[Any]] = []
+async def _first(plan: _Plan, starts: list[Start], ended: BaseException | None = None) -> Any:
+    return (await _together(plan, starts, ended))[0]
+
+
+async def _together(
+    plan: _Plan, starts: list[Start], ended: BaseException | None = None
+) -> tuple[Any, ...]:
+    inputs = Inputs(plan.name, Signature(), {}, frozenset(), {})
+    span = Span(plan.name, plan.name, plan.shown(len(starts)), inputs)
     try:
-        async with asyncio.TaskGroup() as group:
-            for index, start in enumerate(starts):
-                surroundings = replace(inside, branch=branch.fork(index, at))
-                tasks.append(group.create_task(_in_branch(start, surroundings, ended)))
-    except BaseExceptionGroup as errors:
-        raise _one_or_all(errors, len(starts)) from None
-    if ended is not None:
-        raise ended
-    return tuple(task.result() for task in tasks)
+        with surrounded(span.inside):
+            if ended is not None:
+                await end_all(starts, span.inside, ended)
+                raise ended
+            kept = await _kept(plan, starts, span.inside)
+    except BaseException as error:
+        span.fail(error)
+        raise
+    span.succeed({"kept": plan.require if plan.require == "all" else list(kept)}, Any)
+    return tuple(kept.values())
 
 
-def _one_or_all(errors: BaseExceptionGroup[BaseException], steps: int) -> BaseException:
+async def _kept(plan: _Plan, starts: list[Start], inside: Inside) -> dict[int, Any]:
+    """Run the steps; returns what is to be given of them, by position."""
+    if plan.require == "all":
+        outcomes = await _until(plan, starts, inside, _FirstFailure(inside))
+    elif plan.require == 0:
+        outcomes = await _until(plan, starts, inside, _never)
+        await _validated(plan, _values(outcomes))
+        return dict(enumerate(outcomes))
+    else:
+        count = _Count(plan, len(starts))
+        outcomes = await _until(plan, starts, inside, count)
+        if count.is_met:
+            return _values(outcomes)
+    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
+    if len(failures) > len(starts) - plan.needed:
+        raise _one_or_all(failures, len(starts))
+    await _validated(plan, _values(outcomes))
+    return _values(outcomes)
+
+
+async def _until(
+    plan: _Plan, starts: list[Start], inside: Inside, verdict: Verdict
+) -> list[Outcome]:
+    stops = isinstance(verdict, _Count) or plan.limit is not None
+    turns = early(inside) if stops else contended(inside)
+    return await fan_out(starts, verdict, limit=plan.limit, turns=turns)
+
+
+class _FirstFailure:
+    """Is enough at the first failure, and those that come together with it.
+
+    A recorded answer is there at once: before a replay cancels the other steps, they come as
+    far as they came when they were recorded.
+    """
+
+    def __init__(self, inside: Inside) -> None:
+        self._root = inside.root
+
+    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool | Awaitable[bool]:
+        return isinstance(outcomes[at], Failure) and self._with_the_others()
+
+    async def _with_the_others(self) -> bool:
+        if self._root.clock.runs:
+            await asyncio.sleep(0)
+        else:
+            await idle(lambda: self._root.steps)
+        return True
+
+
+class _Count:
+    """Is enough when as many steps as are needed have succeeded, or no longer can."""
+
+    def __init__(self, plan: _Plan, steps: int) -> None:
+        self.is_met = False
+        self._plan = plan
+        self._spare = steps - plan.needed
+        self._missing = plan.needed
+
+    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool | Awaitable[bool]:
+        if isinstance(outcomes[at], Failure):
+            self._spare -= 1
+            return self._spare < 0
+        self._missing -= 1
+        if self._missing > 0:
+            return False
+        if self._plan.validate is None:
+            self.is_met = True
+            return True
+        return self._is_valid(self._plan.validate, outcomes)
+
+    async def _is_valid(self, validate: Validate, outcomes: Sequence[Outcome]) -> bool:
+        self.is_met = await _accepts(validate, list(_values(outcomes).values()))
+        return self.is_met
+
+
+def _never(outcomes: Sequence[Outcome], at: int) -> bool:
+    return False
+
+
+def _values(outcomes: Sequence[Outcome]) -> dict[int, Any]:
+    return {at: each.value for at, each in enumerate(outcomes) if isinstance(each, Success)}
+
+
+async def _validated(plan: _Plan, values: dict[int, Any]) -> None:
+    if plan.validate is None or await _accepts(plan.validate, list(values.values())):
+        return
+    raise InsufficientResults(
+        f"parallel: {_name(plan.validate)} did not accept the {len(values)} values that its "
+        "steps gave.\n  Run more steps, or let validate accept fewer."
+    )
+
+
+async def _accepts(validate: Validate, values: list[Any]) -> bool:
+    verdict = validate(values)
+    if isawaitable(verdict):
+        verdict = await verdict
+    if verdict is None:
+        raise ConditionError(f"{_name(validate)} returned None; validate returns True or False")
+    return bool(verdict)
+
+
+def _one_or_all(errors: list[Exception], steps: int) -> Exception:
     """Return one error, however often it came, as itself; several as a group that lists them."""
-    if len({(type(error), str(error)) for error in errors.exceptions}) == 1:
-        return errors.exceptions[0]
-    said = "\n".join(f"  - {type(e).__name__}: {e}" for e in errors.exceptions)
-    text = f"{len(errors.exceptions)} of {steps} steps failed:\n{said}"
-    return BaseExceptionGroup(text, errors.exceptions)
-
-
-async def _in_branch(start: Start, inside: Inside, ended: BaseException | None) -> Any:
-    inside.branch.claim()
-    enter(inside)
-    return await start(ended)
+    if len({(type(error), str(error)) for error in errors}) == 1:
+        return errors[0]
+    said = "\n".join(f"  - {type(error).__name__}: {error}" for error in errors)
+    return ExceptionGroup(f"{len(errors)} of {steps} steps failed:\n{said}", errors)

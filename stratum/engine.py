@@ -3,8 +3,9 @@
 import asyncio
 import time
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
+from typing import Any
 
 from stratum.attempts import Ask, Settled, judge
 from stratum.budget import NOTHING, Amount, Estimate, Ledger, Reservation
@@ -12,16 +13,19 @@ from stratum.calls import Client, Place, Quote, Reply, Request, Unsending, Usage
 from stratum.errors import UnpricedModel, UnpricedWarning
 from stratum.scope import Branch, place, settings
 from stratum.trace import AttemptRecord
+from stratum.turns import Turns
+from stratum.values import dataclass
 
 MILLION = Decimal(1_000_000)
 
 
 @dataclass(slots=True)
 class Run:
-    """What has been asked and answered so far in one call."""
+    """What has been asked and answered so far in one call; `data` is the last answer."""
 
     requests: list[Request] = field(default_factory=list)
     attempts: list[AttemptRecord] = field(default_factory=list)
+    data: Any = None
 
     @property
     def place(self) -> Place | None:
@@ -38,10 +42,11 @@ async def drive(
     ok = False
     try:
         while True:
-            request = _placed(ask.request, branch)
+            request = _placed(ask, branch)
             run.requests.append(request)
             started = time.perf_counter()
-            reply = await _send(request, client, ledger)
+            reply = await _send(request, client, ledger, branch.turns)
+            run.data = reply.data
             move = judge(ask, reply)
             run.attempts.append(_attempt(request, reply, move, time.perf_counter() - started))
             if isinstance(move, Settled):
@@ -60,11 +65,12 @@ def _tell(client: Client, run: Run, *, ok: bool) -> None:
         client.settled(run.requests, ok)
 
 
-def _placed(request: Request, branch: Branch) -> Request:
-    if request.cache != "none":
-        return request
-    taken, ambiguous = place(branch, request.key)
-    return replace(request, place=taken, ambiguous=ambiguous)
+def _placed(ask: Ask, branch: Branch) -> Request:
+    branch.check()
+    if ask.question.cache != "none":
+        return ask.request
+    taken, ambiguous = place(branch, ask.key)
+    return ask.at(taken, ambiguous=ambiguous)
 
 
 def _attempt(
@@ -73,16 +79,20 @@ def _attempt(
     if isinstance(move, Settled):
         problems = move.violations
     else:
-        problems = move.request.shown.turn.violations if move.request.shown.turn else ()
-    return AttemptRecord(request.key, problems, reply.usage, reply.cost, seconds, reply.origin)
+        problems = move.shown.turn.violations if move.shown.turn else ()
+    return AttemptRecord(
+        request.key, problems, reply.usage, reply.cost, seconds, reply.origin, reply.model or None
+    )
 
 
-async def _send(request: Request, client: Client, ledger: Ledger | None) -> Reply:
+async def _send(
+    request: Request, client: Client, ledger: Ledger | None, turns: Turns | None
+) -> Reply:
     if ledger is None or not ledger.needs_quote:
         return await client.complete(request)
     try:
         quote = await client.quote(request)
-        reservation = await _reserved(request, quote, ledger)
+        reservation = await _reserved(request, quote, ledger, turns)
     except asyncio.CancelledError:
         if isinstance(client, Unsending):
             client.unfinished(request)
@@ -92,10 +102,21 @@ async def _send(request: Request, client: Client, ledger: Ledger | None) -> Repl
     return await _send_within(reservation, quote, request, client)
 
 
-async def _reserved(request: Request, quote: Quote, ledger: Ledger) -> Reservation | None:
+async def _reserved(
+    request: Request, quote: Quote, ledger: Ledger, turns: Turns | None
+) -> Reservation | None:
     if quote.free:
         return None
-    return await ledger.reserve(estimate_of(request, quote, ledger), _order(request))
+    estimate, order = estimate_of(request, quote, ledger), _order(request)
+    if turns is None:
+        return await ledger.reserve(estimate, order)
+    loop = asyncio.get_running_loop()
+    waiter = await turns.perform(
+        order, lambda: ledger.ask(estimate, order, loop), undo=ledger.withdraw
+    )
+    if waiter.is_contended:
+        turns.need()
+    return await ledger.granted(waiter)
 
 
 async def _send_within(
@@ -139,8 +160,9 @@ def smallest_tokens(request: Request) -> int:
 
 
 def _unpriced(request: Request, ledger: Ledger) -> None:
+    models = " or of ".join((request.model, *request.fallbacks))
     text = (
-        f"{request.site.function}: nobody knows the price of {request.model}, so the usd budget "
+        f"{request.site.function}: nobody knows the price of {models}, so the usd budget "
         f"cannot be kept.\n  Add it to [tool.stratum.prices] in dollars per million tokens, "
         'or say Budget(..., on_unpriced="warn").'
     )

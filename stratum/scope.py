@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import os
-import random as randomness
 import threading
 import uuid
 import weakref
@@ -11,11 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from stratum.budget import Ledger
 from stratum.calls import Client, Clock, Place
@@ -24,6 +23,11 @@ from stratum.hashing import digest
 from stratum.redact import Secrets, is_secret_name
 from stratum.settings import Settings, load
 from stratum.trace import TraceRecord
+from stratum.turns import Turns
+from stratum.values import dataclass
+
+if TYPE_CHECKING:  # of pydantic models, which take long to make
+    from stratum.reviews import ReviewSink
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +50,12 @@ class SystemClock:
         return str(uuid.uuid4())
 
     def random(self) -> float:
+        import random as randomness  # a millisecond that few programs need to spend
+
         return randomness.random()
+
+
+_system_clock = SystemClock()
 
 
 class FixedClock:
@@ -72,7 +81,6 @@ class FixedClock:
         return digest([purpose, list(indices), next(count)])
 
 
-@dataclass(eq=False)
 class Root:
     """One test phase, one fixture, or one outermost flow: where places are counted from.
 
@@ -80,25 +88,63 @@ class Root:
     that a call or block names itself. `misses` and `forgotten` are for whoever set the root.
     """
 
-    name: str
-    clock: Clock = field(default_factory=SystemClock)
-    client: Client | None = None
-    wrap: Callable[[Client], Client] | None = None
-    model: str | None = None
-    counts: dict[Any, "itertools.count[int]"] = field(default_factory=dict)
-    askers: dict[Any, dict[Any, int]] = field(default_factory=dict)
-    handed: set[int] = field(default_factory=set)
-    memory: dict[str, Any] = field(default_factory=dict)
-    records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
-    pending: dict[int, Callable[[], str]] = field(default_factory=dict)
-    misses: list[Exception] = field(default_factory=list)
+    def __init__(
+        self,
+        name: str,
+        clock: Clock | None = None,
+        client: Client | None = None,
+        wrap: Callable[[Client], Client] | None = None,
+        model: str | None = None,
+    ) -> None:
+        self.name = name
+        self.clock: Clock = clock or _system_clock
+        self.client = client
+        self.wrap = wrap
+        self.model = model
+        self.askers: dict[tuple[tuple[int, ...], str], _Askers] = {}
+        self.handed: set[int] = set()
+        self.memory: dict[str, Any] = {}
+        self.records: deque[TraceRecord] = deque(maxlen=KEPT)
+        self.pending: dict[int, Callable[[], str]] = {}
+        self.misses: list[Exception] = []
+        self.run: str | None = None
+        self.steps = 0  # requests placed and records kept: whether something goes on
 
-    def __post_init__(self) -> None:
-        self.branch = Branch(self)
+    # Most phases of tests, and most fixtures, make no call: they need neither, and, without them,
+    # are gone when nobody refers to them any more.
+    @cached_property
+    def branch(self) -> "Branch":
+        return Branch(self)
 
-    def turn(self, indices: tuple[int, ...], key: str) -> int:
-        """Return how often this key was asked before at these indices."""
-        return next(self.counts.setdefault((indices, key), itertools.count()))
+    @cached_property
+    def inside(self) -> "Inside":
+        return Inside(self, self.branch)
+
+    @property
+    def run_id(self) -> str:
+        """What tells this root from all others in ids that leave the process.
+
+        Empty under record and replay, where ids are the same on every run.
+        """
+        if isinstance(self.clock, FixedClock):
+            return ""
+        if self.run is None:
+            self.run = str(uuid.uuid4())
+        return self.run
+
+
+class _Askers:
+    """Who made one call in branches of one pattern.
+
+    `thread` is the first one's; `branches` holds, by indices, a branch's number in order of
+    arrival and how often it has made the call.
+    """
+
+    __slots__ = ("branches", "thread")
+
+    def __init__(self, thread: int | None) -> None:
+        self.thread = thread
+        self.branches: dict[tuple[int, ...], list[int]] = {}
 
 
 class Branch:
@@ -118,6 +164,8 @@ class Branch:
         order: tuple[int, ...] = (),
         task: object = None,
         thread: int | None = None,
+        turns: Turns | None = None,
+        outer: "Branch | None" = None,
     ) -> None:
         self.root = root
         self.indices = indices  # those given by arrival count down from -1
@@ -125,11 +173,14 @@ class Branch:
         self.order = order
         self.task = task
         self.thread = thread  # of several that share the branch
+        self.turns = turns  # of the outermost fan-out around that stops early
+        self.outer = outer
+        self.is_stopped = False  # a fan-out cancelled it: it makes no further call
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
         self._arrivals = itertools.count()
 
-    def fork(self, index: int, at: int) -> "Branch":
+    def fork(self, index: int, at: int, turns: Turns | None = None) -> "Branch":
         """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
         return Branch(
             self.root,
@@ -137,19 +188,41 @@ class Branch:
             (*self.pattern, index),
             (*self.order, at, index),
             thread=self.thread,
+            turns=self.turns or turns,
+            outer=self,
         )
 
     def continued(self) -> "Branch":
         """Return this branch for the running task to continue."""
         task = asyncio.current_task()
-        return Branch(self.root, self.indices, self.pattern, self.order, task, self.thread)
+        return self._copy(task, self.thread)
+
+    def without_task(self) -> "Branch":
+        """Return this branch for code that runs in no task to continue."""
+        return self._copy(None, self.thread)
 
     def of_thread(self) -> "Branch":
         """Return the branch of threads that were started without their caller's context."""
         with process.lock:
             shared = self._arrive(_threads)
         number = threading.get_ident()
-        return Branch(self.root, shared.indices, shared.pattern, shared.order, thread=number)
+        return shared._copy(None, number)
+
+    def _copy(self, task: object, thread: int | None) -> "Branch":
+        return Branch(
+            self.root, self.indices, self.pattern, self.order, task, thread, self.turns, self
+        )
+
+    def check(self) -> None:
+        """Raise `CancelledError` in a branch, or below one, that a fan-out cancelled.
+
+        So no code that goes on after its cancellation makes a further call.
+        """
+        branch: Branch | None = self
+        while branch is not None:
+            if branch.is_stopped:
+                raise asyncio.CancelledError
+            branch = branch.outer
 
     def claim(self) -> None:
         """Make the running task the branch's own."""
@@ -193,7 +266,13 @@ class Branch:
         if branch is None:
             index, at = -1 - next(self._arrivals), next(_numbers)
             branch = Branch(
-                self.root, (*self.indices, index), (*self.pattern, -1), (*self.order, at, 0), runner
+                self.root,
+                (*self.indices, index),
+                (*self.pattern, -1),
+                (*self.order, at, 0),
+                runner,
+                turns=self.turns,
+                outer=self,
             )
             self._arrived[runner] = branch
         return branch
@@ -207,6 +286,8 @@ class Block:
     model: str | None
     outer: "Block | None"
     is_open: bool = True
+    sink: "ReviewSink | Callable[..., Any] | None" = None
+    stub: tuple[Any, Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,25 +301,36 @@ class Inside:
     client: Client | None = None
     model: str | None = None
     block: Block | None = None
+    is_sync: bool = False  # in the body of a synchronous flow, whose steps give their values
+
+    def on(self, branch: Branch) -> "Inside":
+        """Return the same on another branch; `dataclasses.replace` takes four times as long."""
+        root, parent, ledger, client = self.root, self.parent, self.ledger, self.client
+        return Inside(root, branch, parent, ledger, client, self.model, self.block, self.is_sync)
 
 
-@dataclass(slots=True)
 class Process:
     """What is set for the whole process."""
 
-    root: Root | None = None
-    default_client: Callable[[Settings], Client] | None = None
-    client: Client | None = None
-    model: str | None = None
-    settings: Settings | None = None
-    no_live_calls: str | None = None
-    secrets: Secrets = field(default_factory=Secrets)
-    secrets_from: Any = None
-    records: deque[TraceRecord] = field(default_factory=lambda: deque(maxlen=KEPT))
-    loop: asyncio.AbstractEventLoop | None = None
-    memory: dict[str, Any] = field(default_factory=dict)
-    disk_memory: Any = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self) -> None:
+        self.root: Root | None = None
+        self.default_client: Callable[[Settings], Client] | None = None
+        self.client: Client | None = None
+        self.model: str | None = None
+        self.settings: Settings | None = None
+        self.no_live_calls: str | None = None
+        self.secrets: Secrets  # set by secrets(), as of `secrets_from`
+        self.secrets_from: Any = None
+        self.records: deque[TraceRecord] = deque(maxlen=KEPT)
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.spare_loops: list[asyncio.AbstractEventLoop] = []
+        self.desk_loop: asyncio.AbstractEventLoop | None = None  # of synchronous direct calls
+        self.memory: dict[str, Any] = {}
+        self.disk_memory: Any = None
+        self.make_sink: Callable[[Any], ReviewSink] | None = None
+        self.sink: ReviewSink | Callable[..., Any] | None = None
+        self.at_console: list[object] = []  # the reviews in line for the terminal
+        self.lock = threading.Lock()
 
 
 class _Threads:
@@ -261,17 +353,25 @@ def current() -> Inside:
     root = process.root
     if root is None:
         return inside if inside is not None else _outermost(Root("call"), None)
-    if inside is None or inside.root is not root:
-        return _outermost(root, inside.block if inside else None)
-    return inside
+    if inside is None:
+        return root.inside
+    return inside if inside.root is root else _outermost(root, inside.block)
 
 
 def _outermost(root: Root, block: Block | None) -> Inside:
     while block is not None and not block.is_open:
         block = block.outer
     if block is None:
-        return Inside(root, root.branch)
+        return root.inside
     return Inside(root, root.branch, client=block.client, model=block.model, block=block)
+
+
+def in_sync_flow() -> bool:
+    """Say whether the running code is the body of a synchronous flow, where no loop runs."""
+    inside = _inside.get()
+    if inside is None or not inside.is_sync or asyncio._get_running_loop() is not None:
+        return False
+    return current().is_sync
 
 
 def continued() -> Inside:
@@ -319,13 +419,19 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
     Tasks that the user started are numbered for each key by itself: which of them came first
     says nothing about a call that only one of them makes.
     """
-    root = branch.root
-    askers = root.askers.setdefault((branch.pattern, key), {})
-    nth = askers.setdefault(branch.indices, len(askers))
-    indices = _numbered(branch.pattern, nth)
-    known = root.askers.setdefault((branch.pattern, key, "threads"), {})
-    known.setdefault(branch.thread, len(known))
-    return Place(indices, root.turn(indices, key)), nth > 0 or known[branch.thread] > 0
+    root, slot = branch.root, (branch.pattern, key)
+    with process.lock:
+        root.steps += 1
+        askers = root.askers.get(slot)
+        if askers is None:
+            askers = root.askers[slot] = _Askers(branch.thread)
+        asker = askers.branches.get(branch.indices)
+        if asker is None:
+            asker = askers.branches[branch.indices] = [len(askers.branches), 0]
+        nth, turn = asker
+        asker[1] = turn + 1
+    taken = Place(_numbered(branch.pattern, nth), turn)
+    return taken, nth > 0 or branch.thread != askers.thread
 
 
 def _is_alone() -> bool:
@@ -356,6 +462,7 @@ def keep(record: TraceRecord, root: Root) -> None:
     """Keep a trace record."""
     process.records.append(record)
     root.records.append(record)
+    root.steps += 1
 
 
 def traces() -> tuple[TraceRecord, ...]:
@@ -410,6 +517,8 @@ def model_for(inside: Inside, declared: str | None, function: str) -> str:
     model = declared or inside.model or process.model or inside.root.model or _default_model()
     if model:
         return model
+    if any(inputs.name == function for inputs, _ in _stubs(inside)):
+        return "stub"
     raise ConfigurationError(
         f"{function} has no model.\n"
         "  Give @infer(model=...), set model in [tool.stratum] of pyproject.toml, or "
@@ -423,10 +532,16 @@ def _default_model() -> str | None:
     return os.environ.get("STRATUM_MODEL") or settings().model
 
 
-def configure(*, client: Client | None = None, model: str | None = None) -> None:
+def configure(
+    *,
+    client: Client | None = None,
+    model: str | None = None,
+    review_sink: "ReviewSink | Callable[..., Any] | None" = None,
+) -> None:
     """Set the client and the model for the whole process; what is None stays as it is.
 
-    Functions that name a model keep it; blocks of `using` win over this.
+    Functions that name a model keep it; blocks of `using` win over this. `review_sink` is
+    where `await_human` asks.
 
     >>> configure(model="openai/gpt-4o-mini")
     """
@@ -435,6 +550,9 @@ def configure(*, client: Client | None = None, model: str | None = None) -> None
         process.client = client
     if model is not None:
         process.model = model
+    if review_sink is not None:
+        check_sink("configure(review_sink=...)", review_sink)
+        process.sink = review_sink
 
 
 def _check_choice(function: str, client: Any, model: Any) -> None:
@@ -447,21 +565,70 @@ def _check_choice(function: str, client: Any, model: Any) -> None:
         raise ConfigurationError(f"{function}(model={model!r}); it takes a model's name")
 
 
+def check_sink(where: str, sink: Any) -> None:
+    """Refuse what is neither a review sink nor a function that decides."""
+    if isinstance(sink, type) or not (hasattr(sink, "submit") or callable(sink)):
+        raise ConfigurationError(
+            f"{where} was given {sink!r}; it takes a ReviewSink, such as FileSink(), or a "
+            "function that is given the review and returns the decision"
+        )
+
+
 @contextmanager
-def using(*, client: Client | None = None, model: str | None = None) -> Iterator[None]:
+def using(
+    *,
+    client: Client | None = None,
+    model: str | None = None,
+    review_sink: "ReviewSink | Callable[..., Any] | None" = None,
+) -> Iterator[None]:
     """Set the client or the model for the calls made in a block.
 
     A `ScriptedClient` answers as scripted in every mode; a live client is recorded and
-    replayed like the default one.
+    replayed like the default one. `review_sink` is where `await_human` asks.
     """
     _check_choice("using", client, model)
+    if review_sink is not None:
+        check_sink("using(review_sink=...)", review_sink)
     inside = current()
-    block = Block(client or inside.client, model or inside.model, inside.block)
+    sink = review_sink or (inside.block.sink if inside.block else None)
+    block = Block(client or inside.client, model or inside.model, inside.block, sink=sink)
     try:
         with surrounded(replace(inside, client=block.client, model=block.model, block=block)):
             yield
     finally:
         block.is_open = False
+
+
+@contextmanager
+def standing_in(inputs: Any, stub: Callable[..., Any]) -> Iterator[None]:
+    """Let a stub stand in for the function with these inputs, for what is called in a block.
+
+    Copies of a function, as `.with_` and methods make them, share its inputs.
+    """
+    inside = current()
+    outer = inside.block
+    sink = outer.sink if outer else None
+    block = Block(inside.client, inside.model, outer, sink=sink, stub=(inputs, stub))
+    try:
+        with surrounded(replace(inside, block=block)):
+            yield
+    finally:
+        block.is_open = False
+
+
+def stand_in(inside: Inside, inputs: Any) -> Callable[..., Any] | None:
+    """Return the innermost stub of the function with these inputs."""
+    if inside.block is None:
+        return None
+    return next((stub for stubbed, stub in _stubs(inside) if stubbed is inputs), None)
+
+
+def _stubs(inside: Inside) -> Iterator[tuple[Any, Callable[..., Any]]]:
+    block = inside.block
+    while block is not None:
+        if block.stub is not None and block.is_open:
+            yield block.stub
+        block = block.outer
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:

@@ -25,6 +25,7 @@ from stratum import (
     infer,
     opaque,
     parallel,
+    race,
     using,
 )
 from stratum.steps import Call
@@ -68,7 +69,7 @@ def anything(text: str) -> Any: ...
         pytest.param({"retries": 1.5}, "retries=1.5; it takes a whole", id="broken-retries"),
         pytest.param({"retries": True}, "retries=True; it takes a whole", id="true-retries"),
         pytest.param({"cache": "sesion"}, 'one of "none", "session", "global"', id="cache"),
-        pytest.param({"wire": "shema"}, 'one of "auto", "schema", "prompt"', id="wire"),
+        pytest.param({"wire": "shema"}, 'one of "auto", "schema", "tool", "prompt"', id="wire"),
         pytest.param({"model": 3}, "model=3; it takes a model's name", id="model"),
         pytest.param({"model": ""}, "model=''; it takes a model's name", id="empty-model"),
         pytest.param({"max_tokens": 0}, "max_tokens=0; it takes", id="max-tokens"),
@@ -166,7 +167,13 @@ def test_a_wrong_change_is_an_error_at_once(change: dict[str, Any], said: str) -
         pytest.param(lambda: compute(Budget), "put it on a def", id="compute-class"),
         pytest.param(lambda: parallel(1), "which cannot be awaited", id="parallel-number"),
         pytest.param(lambda: parallel([]), "parallel(classify(text=a)", id="parallel-list"),
-        pytest.param(lambda: parallel(require="any"), 'it takes "all"', id="parallel-require"),
+        pytest.param(lambda: parallel(require="one"), 'it takes "all", "any"', id="parallel-word"),
+        pytest.param(lambda: parallel(require=-1), "a number of steps", id="parallel-below-0"),
+        pytest.param(lambda: parallel(require=True), "a number of steps", id="parallel-true"),
+        pytest.param(lambda: parallel(require="any"), "never succeed", id="parallel-of-too-few"),
+        pytest.param(lambda: parallel(limit=0), "from 1 up", id="parallel-limit"),
+        pytest.param(lambda: parallel(validate=3), "function of the list", id="parallel-validate"),
+        pytest.param(lambda: race(), "no step", id="race-of-nothing"),
     ],
 )
 def test_other_decorators_say_what_they_take(declare: Callable[[], Any], said: str) -> None:

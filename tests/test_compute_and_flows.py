@@ -230,8 +230,10 @@ async def test_parallel_takes_flows_coroutines_and_awaitables() -> None:
 async def test_the_first_error_cancels_the_other_steps() -> None:
     with answering(failing_on("b")), pytest.raises(ValueError, match=r"^b$"):
         await asyncio.wait_for(parallel(*(ask(text=text) for text in "abc")), 5)
-    ends = {str(record.inputs["text"]): record.outcome for record in records()}
+    *asked, together = records()
+    ends = {str(record.inputs["text"]): record.outcome for record in asked}
     assert ends == {"a": "cancelled", "b": "error", "c": "cancelled"}
+    assert (together.kind, together.outcome) == ("parallel", "error")
 
 
 async def test_several_errors_come_as_a_group_that_lists_them() -> None:
@@ -253,18 +255,19 @@ async def test_cancelling_parallel_cancels_and_traces_every_step() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert [record.outcome for record in records()] == ["cancelled"] * 2
+    assert [record.outcome for record in records()] == ["cancelled"] * 3
 
 
-async def test_steps_of_a_parallel_are_children_of_the_flow_around_it() -> None:
+async def test_steps_of_a_parallel_are_its_children_and_it_is_one_of_the_flow_around() -> None:
     @flow
     async def fanned(text: str) -> tuple[str, str]:
         return await parallel(ask(text=text), ask(text=text))
 
     with answering(echo):
         await fanned("x")
-    *asked, wrapped = records()
-    assert {record.parent for record in asked} == {wrapped.id}
+    *asked, together, around = records()
+    assert {record.parent for record in asked} == {together.id}
+    assert together.parent == around.id
     assert [str(record.place) for record in asked] == ["0#0", "1#0"]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from stratum.calls import Client, Exchange, Place, Quote, Reply, Request
 from stratum.errors import (
@@ -12,13 +13,16 @@ from stratum.errors import (
     RecordingMissing,
     SecretLeak,
 )
-from stratum.recording.claims import Claims
-from stratum.recording.drift import explain
+from stratum.fallback import FallbackClient
 from stratum.recording.endings import holds, late_ledger
 from stratum.recording.golden import Sample
-from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
 from stratum.scope import Inside, Root, current, secrets
+from stratum.turns import Turns
+
+if TYPE_CHECKING:  # only record runs load the cache on disk
+    from stratum.recording.claims import Claims
+    from stratum.recording.pending import Pending
 
 NEVER = 5.0  # seconds that a call recorded as cancelled waits for its cancellation
 
@@ -31,15 +35,18 @@ class RecordingClient:
     other processes of the run take it over.
     """
 
+    falls_back = True  # inside: what is recorded is the answer, whoever gave it
+
     def __init__(
         self,
         store: GoldenStore,
         inner: Client | None = None,
-        pending: Pending | None = None,
-        claims: Claims | None = None,
+        pending: "Pending | None" = None,
+        claims: "Claims | None" = None,
     ) -> None:
         self._store = store
-        self._inner = inner
+        self._inner = None if inner is None else FallbackClient(inner)
+        self.waits = inner is not None
         self._pending = pending
         self._claims = claims
         self._quotes: dict[str, Quote] = {}
@@ -95,16 +102,25 @@ class RecordingClient:
             await asyncio.sleep(NEVER)
             self._store.give_back(request, inside.root, sample)
             return None
+        if inside.branch.turns is not None:
+            await self._take_turn(sample, inside.branch.turns)
         reply = sample.reply()
-        counts = self._store.counts
         if sample.fresh:
             return replace(reply, origin="live")
-        counts.replayed += 1
-        counts.saved += reply.cost or 0.0
-        counts.stale += self._store.is_stale(sample)
+        self._store.count_replayed(sample, reply)
         return reply
 
+    async def _take_turn(self, sample: Sample, turns: Turns) -> None:
+        """Give a reply when it is its turn, as it was recorded; a record run notes a new one."""
+        number = sample.entry.get("finished")
+        if self._inner is not None:
+            turns.note(sample.entry, await turns.take(number))
+        elif number is not None:
+            await turns.take(number)
+
     def _missing(self, request: Request, inside: Inside) -> RecordingMissing:
+        from stratum.recording.drift import explain
+
         oldest = self._store.oldest if self._inner is not None else None
         drifts = explain(request, self._store.recordings, inside.root, oldest)
         text = "\n".join(drift.text for drift in drifts)
@@ -119,7 +135,10 @@ class RecordingClient:
             return await self._ask_once(inner, request, inside)
         entry = await self._claims.take(request)
         if entry is not None:
-            return replace(self._store.adopt(request, entry, inside.root).reply(), origin="live")
+            adopted = self._store.adopt(request, entry, inside.root)
+            if inside.branch.turns is not None:
+                await self._take_turn(adopted, inside.branch.turns)
+            return replace(adopted.reply(), origin="live")
         try:
             reply = await self._ask_once(inner, request, inside)
         except BaseException:
@@ -134,7 +153,8 @@ class RecordingClient:
             return await self._ask_live(inner, request, inside)
         self._store.counts.cached += 1
         self._store.counts.saved += reply.cost or 0.0
-        return self._keep(request, reply, await self._quote_to_keep(inner, request), inside)
+        quote = await self._quote_to_keep(inner, request)
+        return await self._keep(request, reply, quote, inside)
 
     async def _ask_live(self, inner: Client, request: Request, inside: Inside) -> Reply:
         if self._no_key is not None:
@@ -159,11 +179,21 @@ class RecordingClient:
         counts.recorded += 1
         counts.spent += reply.cost or 0.0
         counts.unpriced += reply.cost is None
-        return self._keep(request, reply, quote, inside)
+        return await self._keep(request, reply, quote, inside)
 
-    def _keep(self, request: Request, reply: Reply, quote: Quote, inside: Inside) -> Reply:
+    async def _keep(self, request: Request, reply: Reply, quote: Quote, inside: Inside) -> Reply:
+        """Record a reply; one that a fan-out was too impatient for is recorded as cancelled."""
+        turns, number = inside.branch.turns, 0
+        if turns is not None:
+            try:
+                number = await turns.take(None)
+            except asyncio.CancelledError:
+                self._keep_unfinished(request, quote, inside)
+                raise
         exchange = Exchange(request, reply, reply.outcome, quote, request.cap)
-        self._store.add(exchange, inside.root)
+        sample = self._store.add(exchange, inside.root)
+        if turns is not None:
+            turns.note(sample.entry, number)
         return reply
 
     def _keep_unfinished(self, request: Request, quote: Quote | None, inside: Inside) -> None:
@@ -207,8 +237,8 @@ def _refuse_leaks(request: Request, inside: Inside) -> None:
     if not hidden.known:
         return
     shown = request.shown
-    turn = [shown.turn.answer, shown.turn.violations] if shown.turn else []
-    prompt = [shown.system, shown.text, shown.data, turn]
+    turns = [[turn.answer, turn.text] for turn in shown.turns]
+    prompt = [shown.system, shown.text, shown.data, turns]
     _refuse(request, "its prompt", hidden.leaked(prompt), inside)
     _refuse(request, "its instructions", hidden.leaked(request.instructions), inside)
     _refuse(request, "its contract", hidden.leaked(request.contract.schema), inside)

@@ -6,7 +6,6 @@ import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stratum.errors import CacheUnusable, RecordingCorrupt, RecordingError
 from stratum.hashing import digest
 from stratum.recording.files import MAX_BYTES, MAX_LEVELS, is_too_deep, parse_json
+from stratum.values import dataclass
 
 if TYPE_CHECKING:
     from stratum.recording._safe_disk import SafeCache

@@ -1,17 +1,19 @@
 """Say why a call is not as it was recorded."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from stratum.calls import Request
 from stratum.hashing import digest, short
+from stratum.prompts import Revision
 from stratum.recording.ages import is_stale
 from stratum.recording.golden import FunctionFile, Recordings, Sample, source_of
 from stratum.schema_diff import difference
 from stratum.scope import Root
 from stratum.text import diff_lines, escape, truncate
+from stratum.values import dataclass
 
 Kind = Literal[
     "contract",
@@ -28,9 +30,10 @@ Kind = Literal[
 
 Instructions: TypeAlias = Mapping[str, Any]
 
+ALIKE = 0.5  # the part of its words that a changed prompt shares with the recorded one
 WIDEST = 200  # characters of a line in a report
 
-_DATE_LIKE = re.compile(
+_DATE_LIKE = (
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?"
     r"|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{1,2}:\d\d(:\d\d)?\b|\b1[5-9]\d{8}(\.\d+)?\b"
 )
@@ -80,6 +83,10 @@ def explain(
     if same_key:
         return (_elsewhere(report, request, same_key, root),)
     sample = _nearest(request, file)
+    if is_direct(request.instructions):
+        return tuple(_changed_messages(report, request, file, sample)) or (
+            report.drift("missing", "these messages are not recorded"),
+        )
     if sample is None:
         return tuple(_other_inputs(report, request, file))
     return tuple(_changes(report, request, file, sample)) or (
@@ -159,6 +166,9 @@ def _limit_of(sample: Sample) -> str | None:
             return f"cut off at the {sample.entry['cap']} output tokens that its budget left"
         case "cancelled":
             return "cancelled"
+        case "expired":
+            limit = sample.entry.get("wire", {}).get("timeout")
+            return f"undecided within timeout={limit}"
     return None
 
 
@@ -167,6 +177,8 @@ def _nearest(request: Request, file: FunctionFile) -> Sample | None:
     inputs, place = request.inputs[:16], str(request.place)
     same = [s for s in file.samples if s.entry["inputs"] == inputs and s.outcome != "unsent"]
     same = [s for s in same if s.attempt == request.attempt] or same
+    turn = request.shown.revision.turn if request.shown.revision else 0
+    same = [s for s in same if s.turn == turn] or same
     settings = {"model": request.model, "params": request.instructions["params"]}
 
     def distance(sample: Sample) -> tuple[bool, bool]:
@@ -193,8 +205,46 @@ def _other_inputs(report: DriftReport, request: Request, file: FunctionFile) -> 
     yield report.drift("missing", "these inputs are not recorded")
 
 
+def is_direct(instructions: Instructions) -> bool:
+    """Say whether a wrapped call was recorded, whose messages are all that it has."""
+    return instructions.get("wire") == "direct"
+
+
+def _changed_messages(
+    report: DriftReport, request: Request, file: FunctionFile, sample: Sample | None
+) -> Iterator[Drift]:
+    """Yield what differs from the recorded call with the same messages, else the most alike."""
+    lines = request.shown.lines()
+    near = sample or _most_alike(lines, file)
+    if near is None:
+        return
+    before, recorded = file.instructions_of(near), near.entry.get("prompt", [])
+    if near.entry["contract"] != short(request.contract.hash):
+        yield report.contract(file.schema_of(near) or {}, request.contract.schema)
+    yield from report.settings(before, request.instructions)
+    if _masked(recorded) == _masked(lines) and recorded != lines:
+        title = "only a date-like part of the messages differs; take dates from stratum.now()"
+        yield report.drift("prompt", title, diff_lines(recorded, lines, context=0))
+    elif recorded != lines:
+        title = "the messages changed"
+        yield report.drift("prompt", title, diff_lines(recorded, lines, context=0))
+
+
+def _most_alike(lines: Sequence[str], file: FunctionFile) -> Sample | None:
+    """Return the recorded call that shares most words, at least half; the only one in any case."""
+    words = Counter(" ".join(lines).split())
+    shared = {
+        id(sample): (words & other).total() / max(words.total(), other.total(), 1)
+        for sample in file.samples
+        if (other := Counter(" ".join(map(str, sample.entry.get("prompt", ()))).split()))
+    }
+    found = [sample for sample in file.samples if id(sample) in shared]
+    best = max(found, key=lambda sample: shared[id(sample)], default=None)
+    return best if best and (len(found) == 1 or shared[id(best)] >= ALIKE) else None
+
+
 def _masked(lines: list[Any]) -> list[str]:
-    return [_DATE_LIKE.sub("<date>", str(line)) for line in lines]
+    return [re.sub(_DATE_LIKE, "<date>", str(line)) for line in lines]
 
 
 def _changes(
@@ -209,6 +259,8 @@ def _changes(
     yield from report.settings(before, now)
     if request.attempt == 0 and not wording:
         yield from _changed_text(report, request, sample)
+    if request.shown.revision is not None and "revision" in sample.entry:
+        yield from _changed_revision(report, request.shown.revision, sample)
     if request.shown.turn is not None:
         yield from _changed_retry(report, request.shown.turn.violations, sample, before, now)
 
@@ -226,6 +278,13 @@ def _changed_text(report: DriftReport, request: Request, sample: Sample) -> Iter
         return
     title = "the same inputs are put into other words"
     yield report.drift("prompt", title, diff_lines(recorded, now))
+
+
+def _changed_revision(report: DriftReport, revision: Revision, sample: Sample) -> Iterator[Drift]:
+    recorded, now = [str(line) for line in sample.entry["revision"]], revision.text.split("\n")
+    if recorded != now:
+        title = "a turn of @refine tells the model something else"
+        yield report.drift("condition", title, diff_lines(recorded, now))
 
 
 def _changed_retry(

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -19,22 +18,23 @@ MAX_BYTES = 64 * 2**20
 MAX_LEVELS = 64
 MAX_NAME = 120  # bytes; leaves room for an extension below every file system's 255
 
-_CONFLICT = re.compile(r"^(?:<{7} |\|{7} |={7}\r?$|>{7} )", re.MULTILINE)
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:]|-?Infinity|NaN|-?\d[\d.eE+-]*')
+# Patterns are compiled when they are first used; a replay needs few of them.
+_CONFLICT = r"(?m)^(?:<{7} |\|{7} |={7}\r?$|>{7} )"
+_TOKEN = r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}:]|-?Infinity|NaN|-?\d[\d.eE+-]*'
 
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
 
 # What json leaves raw, but no reviewer sees: C1 controls, bidi marks, separators, BOM, tags.
-INVISIBLE = re.compile(
+INVISIBLE = (
     "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
     "\U000e0000-\U000e01ef]"
 )
 
-_UNSAFE_IN_NAME = re.compile(r"[^a-z0-9_.\-\[\]]")
-_ESCAPED = re.compile(r"\+(?P<upper>[a-z])|(?P<octets>(?:%[0-9a-f]{2})+)")
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)")
+_UNSAFE_IN_NAME = r"[^a-z0-9_.\-\[\]]"
+_ESCAPED = r"\+(?P<upper>[a-z])|(?P<octets>(?:%[0-9a-f]{2})+)"
+_TEMPORARY = r"\.[0-9a-f]{16}\.tmp"
+_RESERVED = r"(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)"
 _CUT = "~"  # in no name that is escaped whole
 
 
@@ -153,7 +153,7 @@ def remove_file(path: Path) -> bool:
 
 def temporaries(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder that `write_atomic` has not finished."""
-    return (path for path in folder.rglob(".*.tmp") if _TEMPORARY.fullmatch(path.name))
+    return (path for path in folder.rglob(".*.tmp") if re.fullmatch(_TEMPORARY, path.name))
 
 
 def refuse_links(path: Path, folder: Path) -> None:
@@ -179,8 +179,8 @@ def escape_name(name: str) -> str:
     >>> escape_name("test_x[a/b]"), escape_name("Outer.<locals>.f"), escape_name("nul")
     ('test_x[a%2fb]', '+outer.%3clocals%3e.f', '%6eul')
     """
-    escaped = _UNSAFE_IN_NAME.sub(lambda found: _escape(found[0]), name)
-    if escaped.startswith(".") or _RESERVED.match(escaped):
+    escaped = re.sub(_UNSAFE_IN_NAME, lambda found: _escape(found[0]), name)
+    if escaped.startswith(".") or re.match(_RESERVED, escaped):
         escaped = _octets(escaped[0]) + escaped[1:]
     if escaped.endswith("."):
         escaped = escaped[:-1] + _octets(".")
@@ -199,7 +199,7 @@ def unescape_name(escaped: str) -> str:
     'Outer.<locals>.f'
     """
     try:
-        name = "" if escaped == "%" else _ESCAPED.sub(_unescape, escaped)
+        name = "" if escaped == "%" else re.sub(_ESCAPED, _unescape, escaped)
     except UnicodeDecodeError:
         name = None
     if name is None or escape_name(name) != escaped:
@@ -243,7 +243,7 @@ def _too_big(path: Path) -> str:
 
 def _explain(path: Path, text: str, error: ValueError) -> str:
     """Name the place, the fault and the remedy; a merge conflict explains all else."""
-    if conflict := _CONFLICT.search(text):
+    if conflict := re.search(_CONFLICT, text):
         return (
             f"{_at(path, text, conflict.start())} has the merge-conflict marker "
             f"{conflict[0].strip()}; keep one side (git checkout --ours or --theirs "
@@ -279,7 +279,7 @@ def _find(text: str, error: ValueError) -> int | None:
     if isinstance(error, _Duplicate):
         return _find_duplicate(text)
     if isinstance(error, _Fault):
-        same = (found.start() for found in _TOKEN.finditer(text) if found[0] == error.token)
+        same = (found.start() for found in re.finditer(_TOKEN, text) if found[0] == error.token)
         return next(same, None)  # broken JSON around it may hide it
     return None
 
@@ -288,7 +288,7 @@ def _find_duplicate(text: str) -> int | None:
     """Walk the tokens again: the parser's hook knows the key and not its place."""
     seen: list[set[str]] = []
     last = None
-    for found in _TOKEN.finditer(text):
+    for found in re.finditer(_TOKEN, text):
         match found[0]:
             case "{" | "[":
                 seen.append(set())
@@ -335,7 +335,7 @@ def _brackets(text: str) -> bytes:
 
 
 def _visible(text: str) -> str:
-    return INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return re.sub(INVISIBLE, lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _shown(path: Path) -> str:
@@ -352,7 +352,7 @@ def _is_unchanged(path: Path, content: bytes) -> bool:
 @contextmanager
 def _replacement(path: Path) -> Iterator[Path]:
     """Lend a new file beside `path` that takes its place if the block succeeds."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
         yield temporary
         if path.exists():

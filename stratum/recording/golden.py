@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +20,7 @@ from stratum.recording.files import (
 from stratum.recording.formats import FORMAT, upgraded
 from stratum.recording.shapes import check_contract, check_entry, check_instructions, is_source
 from stratum.text import escape
+from stratum.values import dataclass
 
 ANY = "*"  # among the places of a sample: those that no sample of its key names
 
@@ -37,6 +38,7 @@ class Sample:
     places: frozenset[str] = frozenset()
     open: bool = False
     fresh: bool = False
+    _reply: Reply | None = field(default=None, init=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -50,7 +52,17 @@ class Sample:
     def attempt(self) -> int:
         return int(self.entry.get("attempt", 0))
 
+    @property
+    def turn(self) -> int:
+        """The turn of `@refine` that the call belongs to; 0 is the first, and all others."""
+        return int(self.entry.get("turn", 0))
+
     def reply(self) -> Reply:
+        if self._reply is None:
+            self._reply = self._read()
+        return self._reply
+
+    def _read(self) -> Reply:
         entry = self.entry
         tokens = entry.get("tokens", [0, 0])
         return Reply(
@@ -121,6 +133,12 @@ class Recordings:
         samples = self._by_key.get(key, [])
         return samples if len(samples) < 2 else sorted(samples, key=lambda s: s.home != home)
 
+    def only_of_key(self, key: str) -> Sample | None:
+        """Return the key's sample when it is the only one."""
+        assert self.files is not None
+        samples = self._by_key.get(key, ())
+        return samples[0] if len(samples) == 1 else None
+
     def add(self, sample: Sample) -> None:
         self._by_key.setdefault(sample.key, []).append(sample)
 
@@ -181,9 +199,14 @@ def entry_of(
 
 def prompt_of(request: Request, *, store_opaque: bool) -> dict[str, Any]:
     """Return how a request's prompt is stored: its lines, or what a retry adds."""
-    if request.shown.turn is not None:
-        return {"retry": list(request.shown.turn.violations)}
-    return {"prompt": request.shown.lines(store_opaque=store_opaque)}
+    turn, revision = request.shown.turn, request.shown.revision
+    stored: dict[str, Any] = {} if revision is None else {"turn": revision.turn}
+    if turn is not None:
+        return {**stored, "retry": list(turn.violations)}
+    stored["prompt"] = request.shown.lines(store_opaque=store_opaque)
+    if revision is not None:
+        stored["revision"] = revision.text.split("\n")
+    return stored
 
 
 def text_of(file: FunctionFile) -> str:
@@ -215,6 +238,7 @@ def _position(sample: Sample) -> tuple[Any, ...]:
     return (
         entry["inputs"],
         sorted_places(sample.places)[:1],
+        sample.turn,
         sample.attempt,
         entry["key"],
         entry.get("outcome", ""),

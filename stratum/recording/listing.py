@@ -107,7 +107,7 @@ class Found:
         shared = ("inputs", "instructions", "contract")
         for other in self.file.samples:
             same = all(other.entry[name] == self.sample.entry[name] for name in shared)
-            if same and not other.attempt:
+            if same and not other.attempt and other.turn == self.sample.turn:
                 return other
         return None
 
@@ -119,8 +119,8 @@ class Found:
         """
         entry = self.sample.entry
         if "retry" not in entry:
-            return entry.get("prompt")
-        lines = self.first.entry.get("prompt") if self.first else None
+            return _sent(self.sample)
+        lines = _sent(self.first) if self.first else None
         answer = f"(the answer of attempt {self.sample.attempt})"
         return None if lines is None else [*lines, "", answer, "", *self.turn()]
 
@@ -136,7 +136,17 @@ class Found:
         words = self.file.instructions_of(self.sample)
         parts = [words[name].strip() for name in ("intent", "context") if words.get(name)]
         lines = entry.get("prompt", [])
-        return " ".join(lines[len("\n\n".join(parts).split("\n")) :]).strip()
+        told = len("\n\n".join(parts).split("\n")) if parts else 0
+        return " ".join(lines[told:]).strip()
+
+
+def _sent(sample: Sample) -> list[str] | None:
+    """Return the lines of a first attempt; those of a later turn of `@refine` end with its own."""
+    lines: list[str] | None = sample.entry.get("prompt")
+    if lines is None or not sample.turn:
+        return lines
+    revision = sample.entry.get("revision", ())
+    return [*lines, "", f"(the output of turn {sample.turn})", "", *revision]
 
 
 def read_each(folder: Path) -> tuple[dict[str, FunctionFile], list[RecordingCorrupt]]:

@@ -73,19 +73,25 @@ class RememberingClient:
 
 
 def remembering(client: Client, inside: Inside, cache: CacheScope) -> Client:
-    """Put the memory that a function asked for around its client.
+    """Put the memory that a function asked for around its client."""
+    memory = memory_for(client, inside, cache)
+    return client if memory is None else RememberingClient(memory, client)
+
+
+def memory_for(client: Client, inside: Inside, cache: CacheScope) -> Memory | None:
+    """Return the memory that a function asked for.
 
     A root with a client of its own, as record and replay set it, remembers by itself: what
     a developer's disk holds must not answer there. Scripted answers never reach the disk.
     """
     live = getattr(client, "live", True)
     if cache == "none" or (live and inside.root.client is not None):
-        return client
+        return None
     if cache == "global" and live:
         if process.disk_memory is None:
             from stratum.recording.pending import DiskMemory
 
             process.disk_memory = DiskMemory(settings())
-        return RememberingClient(process.disk_memory, client)
-    memory = inside.root.memory if process.root is not None else process.memory
-    return RememberingClient(SessionMemory(memory), client)
+        memory: Memory = process.disk_memory
+        return memory
+    return SessionMemory(inside.root.memory if process.root is not None else process.memory)

@@ -1,12 +1,13 @@
 """Renew a golden file with what a run used and recorded of its function."""
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from stratum.calls import Request
 from stratum.hashing import digest, short
 from stratum.recording.golden import FunctionFile, Sample, the_only_ones
+from stratum.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

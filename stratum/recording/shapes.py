@@ -1,11 +1,11 @@
 """What the parts of a recording look like; a file or row with others was not written by us."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any, get_args
 
 from stratum.calls import Outcome
+from stratum.values import dataclass
 
 _MOST = 1e15  # a larger number is no count, no price and no time
 _OUTCOMES = get_args(Outcome)
@@ -86,8 +86,8 @@ _OBJECT = _Shape("an object", lambda value: isinstance(value, dict))
 _ENTRY: Mapping[str, _Shape] = {
     **dict.fromkeys(("key", "inputs", "contract", "instructions"), _TEXT),
     **dict.fromkeys(("answered_by", "recorded_on"), _TEXT),
-    **dict.fromkeys(("places", "prompt", "retry"), _TEXTS),
-    **dict.fromkeys(("attempt", "expired", "cap"), _COUNT),
+    **dict.fromkeys(("places", "prompt", "retry", "revision"), _TEXTS),
+    **dict.fromkeys(("attempt", "expired", "cap", "finished", "turn"), _COUNT),
     **dict.fromkeys(("cost", "ms"), _AMOUNT),
     "outcome": _Shape("a known outcome", lambda value: value in _OUTCOMES),
     "quote": _Shape("a list of three amounts", _is_quote),

@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-from stratum.calls import Exchange, Quote, Request
+from stratum.calls import Exchange, Quote, Reply, Request
 from stratum.errors import RecordingError
 from stratum.recording.ages import is_stale, oldest_day, today
 from stratum.recording.golden import FunctionFile, Recordings, Sample, entry_of, prompt_of
@@ -13,6 +13,7 @@ from stratum.recording.renewing import Asked, Use, renewed, spot
 from stratum.scope import Root
 from stratum.settings import Settings
 from stratum.text import escape
+from stratum.values import dataclass
 
 
 @dataclass(slots=True)
@@ -88,10 +89,22 @@ class GoldenStore:
     ) -> Sample | None:
         """Return the sample that answers a request in replay, and note its use."""
         with self._lock:
-            sample = self._answering(request, root, holds, [])
+            sample = self.recordings.only_of_key(request.key) if self.reuse else None
+            if sample is None:
+                sample = self._answering(request, root, holds, [])
+            elif not (_answers(sample, request, root) and holds(sample)):
+                return None
             if sample is not None:
                 self._hand_out(sample, root)
             return sample
+
+    def count_replayed(self, sample: Sample, reply: Reply) -> None:
+        """Count a recorded answer, and what it saved."""
+        is_old = self.is_stale(sample)
+        with self._lock:
+            self.counts.replayed += 1
+            self.counts.saved += reply.cost or 0.0
+            self.counts.stale += is_old
 
     def _answering(
         self, request: Request, root: Root, holds: Callable[[Sample], bool], here: list[Sample]
@@ -224,6 +237,15 @@ class GoldenStore:
         except RecordingError as error:
             self.unwritten.append(f"{escape(home)}: its calls are not in golden/ yet. {error}")
             return False
+
+
+def _answers(sample: Sample, request: Request, root: Root) -> bool:
+    """Say whether a key's only sample answers a request in replay; `_answering` for many."""
+    if sample.outcome == "unsent":
+        return False
+    if request.place is None or (sample.open and id(sample) not in root.handed):
+        return True
+    return spot(request) in sample.places
 
 
 def _slot(request: Request, outcome: str) -> tuple[str, str, str]:

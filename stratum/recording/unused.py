@@ -1,13 +1,12 @@
 """Count the recorded answers that a complete run did not use."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from stratum.recording.golden import FunctionFile, Sample
-from stratum.recording.listing import read_each
 from stratum.recording.renewing import Use
+from stratum.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,8 @@ class Unused:
 
         Of a key that it used it leaves none but those that it used.
         """
+        from stratum.recording.listing import read_each  # a replay reads nothing anew
+
         met = {(use.asked.home, use.sample.key) for use in uses}
         files, _ = read_each(folder)
         return cls._of(files, lambda sample: (sample.home, sample.key) in met)

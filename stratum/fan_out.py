@@ -1,0 +1,194 @@
+"""Run branches side by side, as many of them as are needed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+from stratum.scope import Inside, current, enter, leave, next_number
+from stratum.turns import Turns
+
+T_co = TypeVar("T_co", covariant=True)
+
+Start: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
+
+
+class Success(Generic[T_co]):
+    """A step that ended well, and its value.
+
+    >>> Success(4)
+    Success(4)
+    """
+
+    __match_args__ = ("value",)
+    ok: Literal[True] = True
+
+    def __init__(self, value: T_co) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Success) and other.value == self.value
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Success({self.value!r})"
+
+
+class Failure:
+    """A step that raised, and its error.
+
+    >>> Failure(ValueError("no"))
+    Failure(ValueError('no'))
+    """
+
+    __match_args__ = ("error",)
+    ok: Literal[False] = False
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __repr__(self) -> str:
+        return f"Failure({self.error!r})"
+
+
+Outcome: TypeAlias = Success[Any] | Failure | None  # None: not ended when the rest was cancelled
+
+
+class Verdict(Protocol):
+    """Says whether what has ended is enough; `at` is the branch that ended last."""
+
+    def __call__(self, outcomes: Sequence[Outcome], at: int, /) -> bool | Awaitable[bool]: ...
+
+
+async def fan_out(
+    starts: Sequence[Start],
+    is_enough: Verdict,
+    *,
+    limit: int | None = None,
+    turns: Turns | None = None,
+) -> list[Outcome]:
+    """Run branches until `is_enough` says so of what has ended; the others are cancelled.
+
+    Returns when every branch has ended. `is_enough` is asked after each branch that ended by
+    itself, in the order of their ends, never twice at once; what it raises is raised.
+    `turns` orders the replies below, so that a replay ends as its recording did. A branch
+    that was cancelled before it began leaves a record, too.
+    """
+    inside = current()
+    branch = inside.branch.here()
+    at = next_number()
+    around = [inside.on(branch.fork(i, at, turns)) for i in range(len(starts))]
+    run = _Run(starts, around, is_enough, limit)
+    try:
+        await run.all()
+    finally:
+        if turns is not None:
+            turns.close()
+        await run.end_the_unbegun()
+    return run.outcomes
+
+
+def early(inside: Inside) -> Turns | None:
+    """Return the turns of a fan-out that may stop early; None within one that has them."""
+    if inside.branch.turns is None:
+        return Turns(lambda: inside.root.steps, is_needed=True)
+    inside.branch.turns.need()
+    return None
+
+
+def contended(inside: Inside) -> Turns | None:
+    """Return the turns of a fan-out whose branches share what a budget has left, if they do."""
+    if inside.branch.turns is not None or inside.ledger is None or not inside.ledger.needs_quote:
+        return None
+    return Turns(lambda: inside.root.steps, is_needed=False)
+
+
+class _Run:
+    """One fan-out while it runs."""
+
+    def __init__(
+        self, starts: Sequence[Start], around: list[Inside], is_enough: Verdict, limit: int | None
+    ) -> None:
+        self.outcomes: list[Outcome] = [None] * len(starts)
+        self._starts = starts
+        self._around = around
+        self._is_enough = is_enough
+        self._first = len(starts) if limit is None else min(limit, len(starts))
+        self._waiting = iter(range(self._first, len(starts)))
+        self._failures: dict[int, Failure] = {}
+        self._judging = asyncio.Lock()
+        self._is_over = False
+        self._begun: set[int] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def all(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for index in range(self._first):
+                    self._begin(index, group)
+        except BaseExceptionGroup as errors:  # only what the verdict raised: branches keep theirs
+            raise errors.exceptions[0] from None
+        for index, failure in self._failures.items():  # those that came together with the last one
+            self.outcomes[index] = failure
+        if not self._is_over and any(task.cancelled() for task in self._tasks.values()):
+            raise asyncio.CancelledError
+
+    def _begin(self, index: int, group: asyncio.TaskGroup) -> None:
+        self._tasks[index] = group.create_task(self._branch(index, group))
+
+    async def _branch(self, index: int, group: asyncio.TaskGroup) -> None:
+        self._begun.add(index)
+        inside = self._around[index]
+        inside.branch.claim()
+        enter(inside)
+        outcome: Success[Any] | Failure
+        try:
+            outcome = Success(await self._starts[index]())
+        except Exception as error:
+            outcome = Failure(error)
+            self._failures[index] = outcome
+        await self._judge(index, outcome)
+        following = None if self._is_over else next(self._waiting, None)
+        if following is not None:
+            self._begin(following, group)
+
+    async def _judge(self, index: int, outcome: Outcome) -> None:
+        async with self._judging:
+            if self._is_over:
+                return
+            self.outcomes[index] = outcome
+            enough = self._is_enough(self.outcomes, index)
+            if not isinstance(enough, bool):
+                enough = await enough
+            if enough:
+                self._is_over = True
+                self._cancel_others(index)
+
+    def _cancel_others(self, last: int) -> None:
+        for index, task in self._tasks.items():
+            if index != last and not task.done():
+                self._around[index].branch.is_stopped = True
+                task.cancel()
+
+    async def end_the_unbegun(self) -> None:
+        """Let branches that were cancelled before they began end so, which leaves their records."""
+        for index, start in enumerate(self._starts):
+            if index not in self._begun:
+                await _end(start, self._around[index], asyncio.CancelledError())
+
+
+async def end_all(starts: Sequence[Start], inside: Inside, ended: BaseException) -> None:
+    """Let steps that are not to begin end with an error, which leaves their records."""
+    branch, at = inside.branch.here(), next_number()
+    for index, start in enumerate(starts):
+        await _end(start, inside.on(branch.fork(index, at)), ended)
+
+
+async def _end(start: Start, inside: Inside, ended: BaseException) -> None:
+    token = enter(inside)
+    try:
+        with suppress(type(ended)):
+            await start(ended)
+    finally:
+        leave(token)

@@ -1,0 +1,184 @@
+"""Put what happens below a fan-out into one order, which a replay can follow."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+IDLE = 32  # turns of the event loop without any step, after which all that a reply set off is over
+PATIENCE = 2.0  # seconds that a reply waits for an earlier one that does not come
+
+
+async def idle(steps: Callable[[], int]) -> None:
+    """Wait until the loop has turned for a while without any step."""
+    seen, turns = steps(), 0
+    while turns < IDLE:
+        await asyncio.sleep(0)
+        now = steps()
+        seen, turns = now, turns + 1 if now == seen else 0
+
+
+class _Waiter:
+    """Something that waits for its turn, by rank; `act` is done then, and gives the result."""
+
+    __slots__ = ("act", "future", "loop", "rank")
+
+    def __init__(self, rank: tuple[Any, ...], act: Callable[[], Any]) -> None:
+        self.rank = rank
+        self.act = act
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def go(self) -> None:
+        """Do it now, and wake who waits, on its own loop."""
+        self.loop.call_soon_threadsafe(_resolve, self.future, self.act())
+
+
+def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+class Turns:
+    """Replies take turns, so that whoever comes first does not depend on scheduling (SPEC 5.5).
+
+    The next reply is given when nothing that the one before set off goes on: a branch that it
+    ends has ended by then, and has stopped the fan-out if it was the last one needed. A reply
+    that was recorded as the nth waits for n others. What the branches ask of their budgets
+    before the next reply is decided in the order of their places. `steps` counts what goes on.
+
+    Recordings hold the order only if it `is_needed`: by a fan-out that stops early, or
+    because a budget did not have room for all at once.
+    """
+
+    def __init__(self, steps: Callable[[], int], *, is_needed: bool) -> None:
+        self.is_needed = is_needed
+        self._loop = asyncio.get_running_loop()
+        self._steps = steps
+        self._lock = threading.Lock()
+        self._arrivals = itertools.count()
+        self._replies: list[_Waiter] = []
+        self._asking: list[_Waiter] = []
+        self._noted: list[tuple[dict[str, Any], int]] = []
+        self._given = 0
+        self._is_settling = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._tick(0, -1)
+
+    async def take(self, number: int | None) -> int:
+        """Wait for a reply's turn; returns how many replies were given before it."""
+        waiter = _Waiter((-1 if number is None else number, next(self._arrivals)), self._count)
+        given: int = await self._wait(waiter, self._replies, self._uncount)
+        return given
+
+    async def perform(
+        self, order: tuple[Any, ...], act: Callable[[], T], undo: Callable[[T], None]
+    ) -> T:
+        """Do something when all that can ask at once has asked, in the order of `order`.
+
+        `undo` is done when the caller is cancelled before it learns the result.
+        """
+        result: T = await self._wait(_Waiter(order, act), self._asking, undo)
+        return result
+
+    async def _wait(
+        self, waiter: _Waiter, queue: list[_Waiter], undo: Callable[[Any], None]
+    ) -> Any:
+        with self._lock:
+            queue.append(waiter)
+            self._serve()
+        try:
+            return await waiter.future
+        except BaseException:
+            with self._lock:
+                if waiter in queue:
+                    queue.remove(waiter)
+                elif waiter.future.done() and not waiter.future.cancelled():
+                    undo(waiter.future.result())
+            raise
+
+    def note(self, entry: dict[str, Any], number: int) -> None:
+        """Let a recorded call hold the order of its reply, now or once it is needed."""
+        if self.is_needed:
+            entry.setdefault("finished", number)
+        else:
+            self._noted.append((entry, number))
+
+    def need(self) -> None:
+        """Say that the order made a difference."""
+        self.is_needed = True
+        for entry, number in self._noted:
+            entry.setdefault("finished", number)
+        self._noted.clear()
+
+    def close(self) -> None:
+        """Stop waiting for replies that do not come; the fan-out is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _count(self) -> int:
+        self._given += 1
+        return self._given - 1
+
+    def _uncount(self, number: int) -> None:
+        self._given -= 1
+
+    def _serve(self) -> None:
+        """Let go what is due, if nothing goes on: what is asked of budgets, else one reply."""
+        if self._is_settling:
+            return
+        if self._asking:
+            asking, self._asking[:] = sorted(self._asking, key=_rank), []
+            for waiter in asking:
+                waiter.go()
+            self._settle()
+        elif self._replies:
+            first = min(self._replies, key=_rank)
+            if first.rank[0] <= self._given:
+                self._give(first)
+            else:
+                self._soon(self._be_patient, (self._given, self._steps()))
+
+    def _give(self, waiter: _Waiter) -> None:
+        self._replies.remove(waiter)
+        waiter.go()
+        self._settle()
+
+    def _settle(self) -> None:
+        self._is_settling = True
+        self._soon(self._tick, 0, -1)
+
+    def _soon(self, act: Callable[..., object], *args: Any) -> None:
+        self._loop.call_soon_threadsafe(act, *args)
+
+    def _tick(self, turns: int, seen: int) -> None:
+        """Count the turns of the loop in which no step was made; then let go what is due."""
+        now = self._steps()
+        if now != seen or turns < IDLE:
+            self._loop.call_soon(self._tick, 0 if now != seen else turns + 1, now)
+            return
+        with self._lock:
+            self._is_settling = False
+            self._serve()
+
+    def _be_patient(self, now: tuple[int, int]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(PATIENCE, self._lose_patience, now)
+
+    def _lose_patience(self, before: tuple[int, int]) -> None:
+        """Give the next reply although an earlier one is missing: it is asked no more."""
+        with self._lock:
+            if not self._replies or self._is_settling:
+                return
+            if before == (self._given, self._steps()):
+                self._give(min(self._replies, key=_rank))
+            else:
+                self._serve()
+
+
+def _rank(waiter: _Waiter) -> tuple[Any, ...]:
+    return waiter.rank
