@@ -1,18 +1,67 @@
 """`@flow`: ordinary control flow around steps, with one budget and one trace."""
 
+import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from copy import copy
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from stratum.arguments import check_budget
 from stratum.budget import Budget
-from stratum.errors import DeclarationError
-from stratum.traced import TracedCoroutine
+from stratum.errors import DeclarationError, NotAwaited
+from stratum.scope import stand_in
+from stratum.steps import Span, sync_inside_of
+from stratum.traced import Traced, TracedCoroutine
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class SyncFlow(Traced, Generic[P, R]):
+    """A traced function whose steps give their values; made by `@flow` on a `def`.
+
+    Its body runs in the caller's thread.
+    """
+
+    def __init__(self, function: Callable[P, R], *, budget: Budget | None = None) -> None:
+        super().__init__(function)
+        self.budget = budget
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if asyncio._get_running_loop() is not None:
+            name = self._inputs.name
+            raise NotAwaited(
+                f"The flow {name} is synchronous, and was called inside a running event loop, "
+                "which it would block.\n"
+                f"  Make it an `async def`, or write `await asyncio.to_thread({name}, ...)`."
+            )
+        return self._perform((*self._bound, *args), kwargs)
+
+    run = __call__
+
+    def with_(self, *, budget: Budget) -> "SyncFlow[P, R]":
+        """Return the same flow with another budget."""
+        check_budget(self._inputs.name, budget)
+        changed = copy(self)
+        changed.budget = budget
+        return changed
+
+    def __repr__(self) -> str:
+        return f"<@flow {self._inputs.name}>"
+
+    def _perform(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        name = self._inputs.name
+        span = Span("flow", name, self._seen(args, kwargs), self._inputs)
+        try:
+            with sync_inside_of(span, self.budget, f"flow {name}"):
+                function = stand_in(span.around, self._inputs) or self._function
+                value: R = function(*args, **kwargs)
+        except BaseException as error:
+            span.fail(error)
+            raise
+        span.succeed(value, self._returns)
+        return value
 
 
 class Flow(TracedCoroutine[P, R], Generic[P, R]):
@@ -26,17 +75,32 @@ class Flow(TracedCoroutine[P, R], Generic[P, R]):
         return changed
 
 
+class _MakeFlow(Protocol):
+    """`@flow(...)`: makes a flow of what it is put on."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Flow[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> SyncFlow[P, R]: ...
+
+
 @overload
-def flow(function: Callable[P, Coroutine[Any, Any, R]], /) -> Flow[P, R]: ...
+def flow(  # type: ignore[overload-overlap]
+    function: Callable[P, Coroutine[Any, Any, R]], /
+) -> Flow[P, R]: ...
 @overload
-def flow(
-    *, budget: Budget | None = None
-) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Flow[P, R]]: ...
+def flow(function: Callable[P, R], /) -> SyncFlow[P, R]: ...
+@overload
+def flow(*, budget: Budget | None = None) -> _MakeFlow: ...
 def flow(function: Any = None, /, *, budget: Budget | None = None) -> Any:
-    """Make a flow of a coroutine function: plain Python, traced, with one hard budget.
+    """Make a flow of a function: plain Python, traced, with one hard budget.
 
     The budget bounds all calls below it together, nested flows included, and `ms` bounds
-    the body itself. Raises `DeclarationError` on anything but an `async def`.
+    the body itself. In a flow on a plain `def` steps give their values without `await`, and
+    `ms` ends the step that runs when the time is up. Raises `DeclarationError` on anything
+    but a function.
 
     >>> @flow(budget=Budget(ms=5000, usd=0.01))
     ... async def double(n: int) -> int:
@@ -49,11 +113,16 @@ def flow(function: Any = None, /, *, budget: Budget | None = None) -> Any:
     return _flow(function, budget=None)
 
 
-def _flow(function: Any, *, budget: Budget | None) -> Flow[Any, Any]:
-    if not inspect.iscoroutinefunction(function):
+def _flow(function: Any, *, budget: Budget | None) -> "Flow[Any, Any] | SyncFlow[Any, Any]":
+    if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
         raise DeclarationError(
-            f"@flow was put on {function!r}, which is no coroutine function.\n"
+            f"@flow was put on {function!r}, which is no function that returns a value.\n"
             "  Write `async def`, and await the steps in it."
         )
     check_budget(function.__qualname__, budget)
-    return Flow(function, kind="flow", budget=budget)
+    from stratum.flow_analysis import warn_about  # reads source: only programs with a flow need it
+
+    warn_about(function, budget)
+    if inspect.iscoroutinefunction(function):
+        return Flow(function, kind="flow", budget=budget)
+    return SyncFlow(function, budget=budget)

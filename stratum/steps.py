@@ -5,24 +5,27 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Generator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import Parameter, Signature
 from types import CodeType
 from typing import Any, Generic, NoReturn, TypeVar
 
+from stratum.at_once import refuse_in_loop
 from stratum.budget import Budget, Ledger
 from stratum.engine import Run
 from stratum.errors import (
     BudgetExceeded,
     ContractViolated,
+    ConvergenceFailure,
     CutOff,
     DeclarationError,
     InputError,
     NotAwaited,
     PostconditionFailed,
+    QuorumFailed,
     Refused,
 )
 from stratum.redact import Secrets
@@ -31,14 +34,17 @@ from stratum.scope import (
     continued,
     current,
     enter,
+    in_sync_flow,
     keep,
     leave,
     next_number,
     process,
     record_id,
     secrets,
+    surrounded,
 )
 from stratum.trace import Ending, Kind, TraceRecord, snapshot
+from stratum.values import dataclass
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -60,14 +66,15 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         self._start = start
         self._taken = False
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
-        self._frame: tuple[CodeType, int] = (frame.f_code, frame.f_lineno)
+        self._frame: tuple[CodeType, int] = (frame.f_code, frame.f_lasti)
         self._root = process.root
         self._ticket = next_number()
         if self._root is not None:
             self._root.pending[self._ticket] = self._where
 
     def _where(self) -> str:
-        code, line = self._frame
+        code, at = self._frame
+        line = next((line for start, end, line in code.co_lines() if start <= at < end), None)
         return f"{self._name}(...) at {code.co_filename}:{line}"
 
     def take(self) -> Callable[..., Coroutine[Any, Any, T_co]]:
@@ -154,6 +161,24 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         self._misused("put into a text")
 
 
+class RunnableCall(Call[T], Generic[T]):
+    """A call that is also run from synchronous code: `.run()` instead of `await`."""
+
+    __slots__ = ()
+
+    def run(self) -> T:
+        """Run it and wait; raises `NotAwaited` inside a running event loop."""
+        return run_now(self._name, self.take())
+
+
+def step(name: str, start: Callable[..., Coroutine[Any, Any, T]]) -> RunnableCall[T]:
+    """Return a construct's call; its value at once, in the body of a synchronous flow."""
+    if in_sync_flow():
+        value: Any = run_now(name, start)
+        return value  # type: ignore[no-any-return]
+    return RunnableCall(name, start, depth=3)
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """A function's parameters: binds arguments the way Python does, without `self`."""
@@ -214,15 +239,8 @@ class Span:
         self.branch = inside.branch.here()
         self.number = next_number()
         self.id = record_id(self.number)
-        self.inside = Inside(
-            inside.root,
-            self.branch,
-            self.id,
-            inside.ledger,
-            inside.client,
-            inside.model,
-            inside.block,
-        )
+        self.around = inside
+        self._inside: Inside | None = None
         self.secrets: Secrets = secrets()
         self.details: dict[str, Any] = {}
         self._kind: Kind = kind
@@ -234,6 +252,17 @@ class Span:
             name: snapshot(value, inputs.annotations.get(name, Any), self.secrets)
             for name, value in values.items()
         }
+
+    @property
+    def inside(self) -> Inside:
+        """What surrounds the body, and every call that it makes."""
+        if self._inside is None:
+            self._inside = replace(self.around, branch=self.branch, parent=self.id)
+        return self._inside
+
+    @inside.setter
+    def inside(self, inside: Inside) -> None:
+        self._inside = inside
 
     def succeed(self, value: Any, annotation: Any, run: Run | None = None) -> None:
         self._keep("ok", snapshot(value, annotation, self.secrets), None, run)
@@ -254,7 +283,7 @@ class Span:
 
     def _keep(self, outcome: Ending, output: Any, error: str | None, run: Run | None) -> None:
         calls = tuple(run.attempts) if run else ()
-        if self.secrets:
+        if self.secrets and any(call.violations for call in calls):
             calls = tuple(
                 replace(c, violations=tuple(map(self.secrets.scrub, c.violations))) for c in calls
             )
@@ -274,12 +303,14 @@ class Span:
             calls=calls,
             **self.details,
         )
-        keep(record, self.inside.root)
+        keep(record, self.around.root)
 
 
 _ENDINGS: dict[type[BaseException], Ending] = {
     ContractViolated: "rejected",
     PostconditionFailed: "rejected",
+    QuorumFailed: "rejected",
+    ConvergenceFailure: "rejected",
     Refused: "refused",
     CutOff: "cut",
     BudgetExceeded: "over_budget",
@@ -308,17 +339,24 @@ async def inside_of(span: Span, budget: Budget | None, name: str) -> Any:
         leave(token)
 
 
+@contextmanager
+def sync_inside_of(span: Span, budget: Budget | None, name: str) -> Iterator[None]:
+    """Let the span, and its budget, surround a body whose steps give their values."""
+    inside = replace(span.inside, is_sync=True)
+    if budget is None:
+        span.inside = inside
+        with surrounded(inside):
+            yield
+        return
+    ledger = Ledger(budget, name, inside.ledger, armed=inside.root.clock.runs)
+    span.inside = replace(inside, ledger=ledger)
+    with surrounded(span.inside), ledger.watched(background_loop()):
+        yield
+
+
 def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine for a synchronous caller, on the background loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        pass
-    else:
-        raise NotAwaited(
-            f"{name}.run() was called inside a running event loop, which it would block.\n"
-            f"  Write `await {name}(...)` there."
-        )
+    refuse_in_loop(name)
     inside = continued()
 
     async def on_the_loop() -> T:
@@ -328,7 +366,7 @@ def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async with inside.ledger.joined():
             return await start()
 
-    future = asyncio.run_coroutine_threadsafe(on_the_loop(), _background_loop())
+    future = asyncio.run_coroutine_threadsafe(on_the_loop(), background_loop())
     try:
         return future.result()
     except BaseException:
@@ -336,7 +374,8 @@ def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise
 
 
-def _background_loop() -> asyncio.AbstractEventLoop:
+def background_loop() -> asyncio.AbstractEventLoop:
+    """Return the loop that runs what synchronous callers wait for, in a thread of its own."""
     with process.lock:
         if process.loop is None or process.loop.is_closed():
             process.loop = asyncio.new_event_loop()

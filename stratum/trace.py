@@ -1,7 +1,6 @@
 """What every call leaves behind."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,8 +8,21 @@ from stratum.calls import Origin, Place, Usage
 from stratum.hashing import jsonable
 from stratum.opacity import has_opaque, veil
 from stratum.redact import Secrets
+from stratum.values import dataclass
 
-Kind = Literal["infer", "compute", "flow", "human"]
+Kind = Literal[
+    "infer",
+    "compute",
+    "flow",
+    "human",
+    "parallel",
+    "race",
+    "quorum",
+    "samples",
+    "refine",
+    "debate",
+    "adaptive",
+]
 Ending = Literal[
     "ok", "rejected", "refused", "cut", "over_budget", "cancelled", "input_error", "error"
 ]
@@ -20,7 +32,7 @@ Ending = Literal[
 class AttemptRecord:
     """One attempt of a call: its key, what was wrong with the answer, what it took.
 
-    `cost_usd` is None when unknown; `seconds` is how long it took.
+    `cost_usd` is None when unknown; `seconds` is how long it took; `model` is who answered.
     """
 
     key: str
@@ -29,6 +41,7 @@ class AttemptRecord:
     cost_usd: float | None
     seconds: float
     origin: Origin
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class TraceRecord:
 
     `inputs` and `output` are JSON data with secrets replaced and opaque values as their
     size. `place` is where the call was made, `order` sorts the records of one parent; `outcome` is
-    how it ended, `error` the text.
+    how it ended, `error` the text; `details` are what only its kind of step has.
     """
 
     id: str
@@ -56,6 +69,7 @@ class TraceRecord:
     contract_hash: str | None = None
     compiled_prompt_hash: str | None = None
     calls: tuple[AttemptRecord, ...] = ()
+    details: Mapping[str, Any] | None = None
 
     @property
     def attempts(self) -> int:
@@ -86,6 +100,8 @@ class TraceRecord:
 
 def snapshot(value: Any, annotation: Any, secrets: Secrets) -> Any:
     """Return a value as a record keeps it: JSON data, or its type's name when it has none."""
+    if annotation is str and type(value) is str:
+        return secrets.scrub(value) if secrets else value
     try:
         data = veil(annotation, value) if has_opaque(annotation) else jsonable(value)
     except Exception:  # the value's own code may raise anything
@@ -126,6 +142,8 @@ def _stable(record: TraceRecord, steps: list[dict[str, Any]]) -> dict[str, Any]:
         data |= {"attempts": record.attempts, "retry_reasons": list(record.retry_reasons)}
     if record.contract_hash:
         data |= {"contract": record.contract_hash[:12]}
+    if record.details:
+        data["details"] = dict(record.details)
     if steps:
         data["steps"] = steps
     return data

@@ -8,15 +8,15 @@ from functools import partial, update_wrapper
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 from stratum.budget import Budget
-from stratum.scope import surrounded
+from stratum.scope import in_sync_flow, stand_in, surrounded
 from stratum.steps import Call, Inputs, Span, inside_of, run_now
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", bound="_Traced")
+S = TypeVar("S", bound="Traced")
 
 
-class _Traced:
+class Traced:
     """A function of the user's, with what its records need."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -41,7 +41,7 @@ class _Traced:
         return {name: value for name, value in bound.items() if name not in ("self", "cls")}
 
 
-class TracedCoroutine(_Traced, Generic[P, R]):
+class TracedCoroutine(Traced, Generic[P, R]):
     """A coroutine function whose calls are traced, and may have a budget."""
 
     def __init__(
@@ -56,6 +56,8 @@ class TracedCoroutine(_Traced, Generic[P, R]):
         self.budget = budget
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        if in_sync_flow():
+            return self.run(*args, **kwargs)  # type: ignore[return-value]
         return Call(self._inputs.name, partial(self._perform, (*self._bound, *args), kwargs))
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -75,7 +77,8 @@ class TracedCoroutine(_Traced, Generic[P, R]):
             if ended is not None:
                 raise ended
             async with inside_of(span, self.budget, f"{self.kind} {name}"):
-                value: R = await self._function(*args, **kwargs)
+                function = stand_in(span.around, self._inputs) or self._function
+                value: R = await function(*args, **kwargs)
         except BaseException as error:
             span.fail(error)
             raise
@@ -83,7 +86,7 @@ class TracedCoroutine(_Traced, Generic[P, R]):
         return value
 
 
-class TracedFunction(_Traced, Generic[P, R]):
+class TracedFunction(Traced, Generic[P, R]):
     """A synchronous function whose calls are traced."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -100,7 +103,8 @@ class TracedFunction(_Traced, Generic[P, R]):
         span = Span("compute", self._inputs.name, self._seen(args, kwargs), self._inputs)
         try:
             with surrounded(span.inside):
-                value: R = self._function(*args, **kwargs)
+                function = stand_in(span.around, self._inputs) or self._function
+                value: R = function(*args, **kwargs)
         except BaseException as error:
             span.fail(error)
             raise
