@@ -11,6 +11,21 @@ from tempfile import TemporaryDirectory
 from measuring import Spent, child, interleaved, table
 
 BASELINE = "from pydantic import BaseModel, TypeAdapter; import asyncio, inspect"
+CONTRACT = f"""{BASELINE}
+class Tone(BaseModel):
+    label: str
+    confidence: float
+"""
+FUNCTION = f"""{CONTRACT}
+import stratum
+@stratum.infer(intent="Classify", ensure=lambda r: r.confidence > 0.1)
+def classify(text: str) -> Tone: ...
+"""
+CALL = f"""{FUNCTION}
+client = stratum.ScriptedClient([{{"label": "warm", "confidence": 0.9}}])
+with stratum.using(client=client, model="test/model"):
+    classify.run(text="hello")
+"""
 TESTS = "def test_nothing(): pass\n"
 USING = f"{BASELINE}\nimport stratum\n{TESTS}"
 
@@ -26,16 +41,27 @@ def difference(label: str, more: Spent, less: Spent, target: str = "") -> None:
     print(f"difference {label:55} {wall:+10.2f} {cpu:+10.2f}{aim}")
 
 
-def imports() -> None:
+def imports(folder: Path) -> None:
+    """Compare programs that import Stratum only, and that use it, with those without it."""
+    for name, text in {"contract": CONTRACT, "function": FUNCTION, "call": CALL}.items():
+        (folder / f"{name}.py").write_text(text)
     works = {
         "python -c pass": lambda: child(["-c", "pass"]),
         "pydantic, asyncio, inspect": lambda: child(["-c", BASELINE]),
-        "import stratum": lambda: child(["-c", "import stratum"]),
+        "import stratum": lambda: child(["-c", f"{BASELINE}\nimport stratum"]),
+        "a pydantic class": lambda: child([str(folder / "contract.py")]),
+        "a class, a decorated function": lambda: child([str(folder / "function.py")]),
+        "a class, a function, a scripted call": lambda: child([str(folder / "call.py")]),
     }
     spent = interleaved(works, rounds=15)
     table(spent, unit="ms")
     base = spent["pydantic, asyncio, inspect"]
     difference("import stratum", spent["import stratum"], base, "+25 ms")
+    base = spent["a pydantic class"]
+    difference("import, one function", spent["a class, a decorated function"], base)
+    difference(
+        "import, one function, one call", spent["a class, a function, a scripted call"], base
+    )
 
 
 def plugins(folder: Path) -> None:
@@ -70,8 +96,8 @@ def plugins(folder: Path) -> None:
 
 
 def main() -> None:
-    imports()
     with TemporaryDirectory() as folder:
+        imports(Path(folder))
         plugins(Path(folder))
 
 

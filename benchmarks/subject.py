@@ -11,9 +11,11 @@ from typing import Literal
 from pydantic import BaseModel
 
 from stratum import ScriptedClient, infer
+from stratum.clocks import FixedClock
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
-from stratum.scope import FixedClock, Root, rooted
+from stratum.roots import Root
+from stratum.scope import rooted
 from stratum.settings import Settings
 
 MODEL = "openai/stratum-local-rules"

@@ -89,7 +89,9 @@ from pathlib import Path
 from stratum import ScriptedClient
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
-from stratum.scope import FixedClock, Root, rooted
+from stratum.clocks import (FixedClock)
+from stratum.roots import (Root)
+from stratum.scope import (rooted)
 from stratum.settings import load
 from tone import ANSWER, TEXT, asked
 import asyncio

@@ -1,11 +1,12 @@
 """Say whether a run saw every test of the project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import pytest
 
 from stratum.settings import Settings
+from stratum.values import dataclass
 
 
 @dataclass(slots=True)

@@ -5,7 +5,6 @@ from typing import Any, overload
 
 import pytest
 
-from pytest_stratum.flow_diff import flow_changes
 from pytest_stratum.session import StratumSession
 from stratum.scope import secrets
 from stratum.trace import TraceRecord, nested, snapshot
@@ -76,5 +75,7 @@ def _difference(result: Any) -> str:
         return f"this golden flow cannot be compared: {result.exception}"
     if result.recalled_data is None:
         return "this golden flow is not recorded.\n  Record it with pytest --stratum-record."
+    from pytest_stratum.flow_diff import flow_changes
+
     changes = flow_changes(str(result.recalled_data), str(result.asserted_data or ""))
     return "\n".join(["the golden flow went another way:", *(f"  {line}" for line in changes)])

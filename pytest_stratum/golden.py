@@ -1,6 +1,7 @@
 """Golden flows: our extension of syrupy."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,7 +39,7 @@ class GoldenExtension(AbstractSyrupyExtension):
         plain = {"trace": data.tree()} if isinstance(data, Traces) else jsonable(data)
         text: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
         text = text.removesuffix("...\n")  # what YAML puts after a bare value
-        return INVISIBLE.sub(lambda found: rf"\U{ord(found[0]):08x}", text)
+        return re.sub(INVISIBLE, lambda found: rf"\U{ord(found[0]):08x}", text)
 
     @classmethod
     def dirname(cls, *, test_location: PyTestLocation) -> str:
@@ -111,7 +112,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
-    style = '"' if INVISIBLE.search(data) else "|" if "\n" in data else None
+    style = '"' if re.search(INVISIBLE, data) else "|" if "\n" in data else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 

@@ -2,20 +2,18 @@
 
 import ipaddress
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 
 class Network:
-    """Closes `socket.connect` to all but loopback addresses and local sockets, while told to.
+    """Closes `socket.connect` to all but loopback addresses and local sockets.
 
-    Installed once; `closed` says from when to when.
+    Installed once; it refuses while `is_closed`.
     """
 
     def __init__(self) -> None:
         self._class = socket.socket
-        self._is_closed = False
+        self.is_closed = False
         self._installed = False
 
     def install(self) -> None:
@@ -38,25 +36,9 @@ class Network:
             del self._class.connect, self._class.connect_ex
             self._installed = False
 
-    @contextmanager
-    def closed(self) -> Iterator[None]:
-        before, self._is_closed = self._is_closed, True
-        try:
-            yield
-        finally:
-            self._is_closed = before
-
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        before, self._is_closed = self._is_closed, False
-        try:
-            yield
-        finally:
-            self._is_closed = before
-
     def _check(self, sock: socket.socket, address: Any) -> None:
         inet = sock.family in (socket.AF_INET, socket.AF_INET6)
-        if self._is_closed and inet and not _is_local(address[0]):
+        if self.is_closed and inet and not _is_local(address[0]):
             raise ConnectionRefusedError(
                 f"a connection to {address[0]}:{address[1]} was refused: stratum_block_network "
                 "is on and this run replays"

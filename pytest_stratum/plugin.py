@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Under replay, keep litellm off the network: projects import it, and it fetches prices."""
+    asked = early_config.known_args_namespace.stratum_mode
+    if "replay" in (asked or [early_config.getini("stratum_mode")]):
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+        os.environ.setdefault("LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS", "True")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
@@ -98,8 +106,10 @@ def _marked(node: Any) -> str | None:
 
     `node` is a test, or what a fixture's scope spans.
     """
+    if node.config.option.stratum_mode:
+        return None
     marker = node.get_closest_marker("stratum")
-    if marker is None or node.config.getoption("stratum_mode"):
+    if marker is None:
         return None
     mode = marker.kwargs.get("mode")
     if marker.args or set(marker.kwargs) != {"mode"} or mode not in ("replay", "live"):
@@ -156,8 +166,7 @@ def pytest_fixture_setup(
     if session is None:
         return (yield)
     item = getattr(request, "_pyfuncitem", None)
-    with session.fixture(fixturedef, item, marked):
-        return (yield)
+    return (yield from session.fixture(fixturedef, item, marked))
 
 
 def pytest_fixture_post_finalizer(fixturedef: Any, request: pytest.FixtureRequest) -> None:
@@ -168,11 +177,11 @@ def pytest_fixture_post_finalizer(fixturedef: Any, request: pytest.FixtureReques
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
-    session = _session(item.config, needed=_marked(item) == "replay")
+    marked = _marked(item)
+    session = _session(item.config, needed=marked == "replay")
     if session is None:
         return (yield)
-    with session.phase(item, "setup", _marked(item)):
-        return (yield)
+    return (yield from session.phase(item, "setup", marked))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -180,8 +189,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     session = _session(item.config)
     if session is None:
         return (yield)
-    with session.phase(item, "call", _marked(item)), _claiming(item, session):
-        return (yield)
+    phase: Generator[None, object, object] = session.phase(item, "call", _marked(item))
+    function = getattr(item, "obj", None)
+    if not inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
+        return (yield from phase)
+    item.obj = session.claiming(function)  # type: ignore[attr-defined]
+    try:
+        return (yield from phase)
+    finally:
+        item.obj = function  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -189,22 +205,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
     session = item.config.stash.get(SESSION, None)
     if session is None:
         return (yield)
-    with session.phase(item, "teardown", _marked(item)):
-        return (yield)
-
-
-@contextmanager
-def _claiming(item: pytest.Item, session: StratumSession) -> Iterator[None]:
-    """Let the task that runs a coroutine test own the test's branch."""
-    function = getattr(item, "obj", None)
-    if not inspect.iscoroutinefunction(function) or hasattr(function, "hypothesis"):
-        yield
-        return
-    item.obj = session.claiming(function)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        item.obj = function  # type: ignore[attr-defined]
+    return (yield from session.phase(item, "teardown", _marked(item)))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -220,6 +221,8 @@ def pytest_runtest_makereport(
     if session is not None and report.when == "call":
         session.called(item, report)
     _make_fit(item.config, report)
+    if session is not None and report.when == "teardown":
+        session.ended(item)
     return report
 
 

@@ -9,7 +9,7 @@ from stratum.recording.client import RecordingClient
 from stratum.recording.journal import Journal, read_journals
 from stratum.recording.pending import Pending
 from stratum.recording.store import GoldenStore
-from stratum.scope import Root
+from stratum.roots import Root
 
 
 class Recorder:

@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from pytest_stratum.flow_diff import flow_changes
 from stratum.errors import RecordingError, RecordingMissing
 from stratum.recording.drift import Drift
 from stratum.recording.store import Counts
@@ -15,6 +14,7 @@ from stratum.recording.unused import Unused
 from stratum.settings import Settings
 from stratum.text import escape, escape_lines
 from stratum.trace import TraceRecord
+from stratum.values import dataclass
 
 SHOWN_TESTS = 3
 SHOWN_LINES = 40
@@ -68,13 +68,15 @@ class Report:
         yield from (block.drift for block in self.blocks.values() if nodeid in block.tests)
 
     def traced(self, record: TraceRecord) -> None:
-        for call in record.calls:
+        for call in () if record.kind == "human" else record.calls:
             if call.origin == "live":
                 self.live += 1
                 self.live_cost += call.cost_usd or 0.0
 
     def flow_differs(self, item: Any, result: Any, mode: str | None) -> None:
         """Take up a golden flow that is not as it was, or is not there."""
+        from pytest_stratum.flow_diff import flow_changes  # loads yaml
+
         site = (item.name, shown(item.path, self._root), (item.location[1] or 0) + 1)
         if isinstance(result.exception, RecordingError):
             self.errors[str(result.exception)] = None

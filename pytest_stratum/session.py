@@ -1,27 +1,33 @@
 """The state of one test run: mode, store, roots."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import wraps
 from os import environ
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from pytest_stratum.completeness import Progress, why_incomplete
 from pytest_stratum.network import Network
-from pytest_stratum.recorder import Recorder
 from pytest_stratum.report import Report, shown
 from stratum.calls import Client
+from stratum.clocks import FixedClock
 from stratum.errors import ConfigurationError, NotAwaited, RecordingCorrupt, RecordingError
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
 from stratum.recording.unused import Unused
-from stratum.scope import FixedClock, Root, current, enter, live_client, process, rooted
+from stratum.roots import Root
+from stratum.scope import current, enter, live_client, process
 from stratum.settings import Settings, load
 from stratum.text import disarm
+
+if TYPE_CHECKING:
+    from pytest_stratum.recorder import Recorder
+
+T = TypeVar("T")
 
 ROOTS = pytest.StashKey[list[Root]]()  # the roots of a test so far, in this try
 CALLED = pytest.StashKey[Root]()
@@ -91,6 +97,8 @@ class StratumSession:
         process.settings = self.settings
         process.secrets_from = None
         if self.records:
+            from pytest_stratum.recorder import Recorder  # loads the cache on disk
+
             given = getattr(self.config, "workerinput", {}).get("stratum_run")
             controls = self.config.pluginmanager.hasplugin("dsession")
             self.recorder = Recorder(self.store, run=given, controls=controls)
@@ -139,13 +147,14 @@ class StratumSession:
     @contextmanager
     def _rooted(self, root: Root, mode: str | None, nodeid: str) -> Iterator[None]:
         """Let the body's calls be of a root, and take up what they did."""
-        before, process.no_live_calls = process.no_live_calls, _OFF if mode == "replay" else None
-        network = self._network.closed() if mode == "replay" else self._network.open()
+        replays = mode == "replay"
+        before = process.root, process.no_live_calls, self._network.is_closed
+        process.root = root
+        process.no_live_calls, self._network.is_closed = _OFF if replays else None, replays
         try:
-            with rooted(root), network:
-                yield
+            yield
         finally:
-            process.no_live_calls = before
+            process.root, process.no_live_calls, self._network.is_closed = before
             self._note(root, nodeid)
 
     @contextmanager
@@ -156,8 +165,7 @@ class StratumSession:
             yield
         self._commit(root)
 
-    @contextmanager
-    def fixture(self, fixturedef: Any, item: Any, marked: str | None) -> Iterator[None]:
+    def fixture(self, fixturedef: Any, item: Any, marked: str | None) -> Generator[None, T, T]:
         """Let a fixture's setup be a root, which the tests that use it commit."""
         mode = marked or self.mode
         root = self._root(f"fixture {fixturedef.argname}", mode)
@@ -165,13 +173,12 @@ class StratumSession:
         if item is not None:
             item.stash.setdefault(ROOTS, []).append(root)
         with self._rooted(root, mode, item.nodeid if item is not None else root.name):
-            yield
+            return (yield)
 
     def fixture_ended(self, fixturedef: Any) -> None:
         self._fixtures.pop(fixturedef, None)
 
-    @contextmanager
-    def phase(self, item: pytest.Item, when: str, marked: str | None) -> Iterator[None]:
+    def phase(self, item: pytest.Item, when: str, marked: str | None) -> Generator[None, T, T]:
         """Let one phase of a test be a root; misses that the test swallowed fail it here."""
         mode = marked or self.mode
         root = self._root(f"{item.nodeid} ({when})", mode)
@@ -184,7 +191,7 @@ class StratumSession:
             item.stash[CALLED] = root
         try:
             with self._rooted(root, mode, item.nodeid):
-                yield
+                result = yield
         except pytest.skip.Exception:
             _refuse_misses(roots)
             raise
@@ -195,10 +202,18 @@ class StratumSession:
         _refuse_misses(roots)
         if when == "setup":
             self._commit(root)
-            return
+            return result
         _refuse_forgotten(roots if when == "call" else [root])
         if when == "teardown":
             self._commit(root)
+        return result
+
+    def ended(self, item: pytest.Item) -> None:
+        """Let go of a test's roots after its last report: most hold what nobody asks for again."""
+        keys: list[pytest.StashKey[Any]] = [ROOTS, CALLED, SNAPSHOTS]
+        for key in keys:
+            if key in item.stash:
+                del item.stash[key]
 
     def claiming(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a coroutine test so that its task owns the branch, whatever starts it."""
@@ -268,7 +283,7 @@ class StratumSession:
         if self.mode is not None and self.why_incomplete(exitstatus) is None:
             self._count_unused()
 
-    def _write(self, recorder: Recorder, exitstatus: int) -> None:
+    def _write(self, recorder: "Recorder", exitstatus: int) -> None:
         why = self.why_incomplete(exitstatus)
         prune = bool(self.config.getoption("stratum_prune"))
         changed = recorder.write(complete=why is None, prune=prune)

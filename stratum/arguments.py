@@ -42,6 +42,26 @@ def check_settings(name: str, *, model: Any, retries: Any, cache: Any, wire: Any
     _check_word(name, "wire", wire, typing.get_args(Wire))
 
 
+def chosen_models(name: str, model: Any) -> tuple[str | None, tuple[str, ...]]:
+    """Return the model to ask, and those to ask when it fails; refuses what is no list of names.
+
+    >>> chosen_models("f", ["openai/gpt-4o", "groq/llama-3.3-70b"])
+    ('openai/gpt-4o', ('groq/llama-3.3-70b',))
+    """
+    if model is None or isinstance(model, str):
+        return model, ()
+    if not isinstance(model, (list, tuple)) or not model:
+        raise DeclarationError(
+            f"{name}: model={model!r}; it takes a model's name, or a list of names to ask in turn"
+        )
+    for at, each in enumerate(model):
+        if not isinstance(each, str) or not each.strip():
+            raise DeclarationError(f"{name}: model[{at}]={each!r}; it takes a model's name")
+        if each in model[:at]:
+            raise DeclarationError(f"{name}: model lists {each!r} twice; name each once")
+    return model[0], tuple(model[1:])
+
+
 def _check_word(name: str, setting: str, word: Any, known: tuple[str, ...]) -> None:
     if word not in known:
         listed = ", ".join(f'"{each}"' for each in known)

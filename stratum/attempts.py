@@ -1,26 +1,28 @@
 """Say what to ask next: a call's attempts, without I/O."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from stratum.calls import CacheScope, Reply, Request, Site, Wire, call_key, keyed
+from stratum.calls import CacheScope, Place, Reply, Request, Site, Wire, keyed, keys_of
 from stratum.checks import Condition, violations
 from stratum.contracts import Contract, Unreadable
 from stratum.errors import (
     ConditionError,
     ContractViolated,
     CutOff,
+    HumanTimeout,
     PostconditionFailed,
     PreconditionFailed,
     Refused,
     StratumError,
 )
 from stratum.opacity import hides
-from stratum.prompts import Prompt, Template, inputs_digest
+from stratum.prompts import Prompt, Revision, Template, inputs_digest
 from stratum.redact import Secrets
 from stratum.text import escape, truncate
+from stratum.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +41,92 @@ class Question:
     params: Mapping[str, Any] = field(default_factory=dict)
     wire: Wire = "auto"
     cache: CacheScope = "none"
+    fallbacks: tuple[str, ...] = ()
+    known: "list[_Common]" = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def common(self, model: str, secrets: Secrets) -> "_Common":
+        """Return what all requests to a model share; made again when the secrets change."""
+        for common in self.known:
+            if common.model == model and common.secrets is secrets:
+                return common
+        common = _common(self, model, secrets)
+        self.known[:] = [common] if _is_fixed(common.settings) else []
+        return common
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """The next request of a call, with what is needed to judge its reply."""
+class _Common(NamedTuple):
+    """What the requests of a question share, secrets replaced."""
+
+    model: str
+    secrets: Secrets
+    site: Site
+    system: str
+    settings: Mapping[str, Any]
+    key: Callable[[str], str]  # of a prompt's hash
+
+
+def _common(question: Question, model: str, secrets: Secrets) -> _Common:
+    settings = secrets.redact_data(keyed(question.params))
+    return _Common(
+        model,
+        secrets,
+        _shown_site(question.site, secrets),
+        secrets.redact(question.template.system),
+        settings,
+        keys_of(question.contract.hash, model, settings, question.wire),
+    )
+
+
+def _is_fixed(params: Mapping[str, Any]) -> bool:
+    """Say whether nobody can change the parameters' values, as they could those of a list."""
+    return all(value is None or isinstance(value, (str, int, float)) for value in params.values())
+
+
+class Ask(NamedTuple):
+    """The next request of a call, with what is needed to judge its reply.
+
+    `shown` is the prompt with secrets replaced, `prompt_hash` its hash.
+    """
 
     question: Question
     values: Mapping[str, Any]
-    secrets: Secrets
-    request: Request
+    common: _Common
+    digest_inputs: Callable[[], str]
+    attempt: int
+    prompt: Prompt
+    shown: Prompt
+    prompt_hash: str
+    key: str
+
+    @property
+    def request(self) -> Request:
+        """The request without a place, as one that is answered from a cache."""
+        return self.at(None)
+
+    def at(self, place: Place | None, *, ambiguous: bool = False) -> Request:
+        """Return the request made at a place."""
+        question, common = self.question, self.common
+        return Request(
+            contract=question.contract,
+            prompt=self.prompt,
+            shown=self.shown,
+            model=common.model,
+            params=question.params,
+            wire=question.wire,
+            site=common.site,
+            digest_inputs=self.digest_inputs,
+            prompt_hash=self.prompt_hash,
+            key=self.key,
+            attempt=self.attempt,
+            place=place,
+            ambiguous=ambiguous,
+            cache=question.cache,
+            settings=common.settings,
+            fallbacks=question.fallbacks,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """The end of a call: its value, or the error to raise."""
 
     value: Any = None
@@ -60,17 +134,26 @@ class Settled:
     violations: tuple[str, ...] = ()
 
 
-def begin(question: Question, values: Mapping[str, Any], *, model: str, secrets: Secrets) -> Ask:
-    """Compile the first request for bound inputs.
+def begin(
+    question: Question,
+    values: Mapping[str, Any],
+    *,
+    model: str,
+    secrets: Secrets,
+    revision: Revision | None = None,
+) -> Ask:
+    """Compile the first request for bound inputs; a `revision` makes it a later turn of `@refine`.
 
     Raises `PreconditionFailed` when a `given` condition does not hold and `InputError` when
     an input has no deterministic text; nothing is sent then.
     """
-    _check_given(question, values, secrets)
+    if question.given:
+        _check_given(question, values, secrets)
     prompt = question.template.compile(values)
+    if revision is not None:
+        prompt = replace(prompt, revision=revision)
     digest_inputs = partial(inputs_digest, question.site.function, values, secrets)
-    request = _request(question, prompt, model, secrets, digest_inputs, attempt=0)
-    return Ask(question, values, secrets, request)
+    return _ask(question, values, question.common(model, secrets), digest_inputs, 0, prompt)
 
 
 def judge(ask: Ask, reply: Reply) -> "Ask | Settled":
@@ -80,12 +163,14 @@ def judge(ask: Ask, reply: Reply) -> "Ask | Settled":
         return Settled(error=Refused(f"{name}: the model declined to answer: {_said(ask, reply)}"))
     if reply.outcome == "cut":
         return Settled(error=_cut(ask))
+    if reply.outcome == "expired":
+        return Settled(error=_expired(ask))
     try:
         value = ask.question.contract.read(reply.data)
     except Unreadable as unreadable:
         return _again(ask, reply, tuple(f"contract: {p}" for p in unreadable.problems))
     try:
-        problems = _broken(ask, value)
+        problems = _broken(ask, value) if ask.question.ensure else ()
     except ConditionError as error:
         return Settled(error=error)
     return _again(ask, reply, problems, PostconditionFailed) if problems else Settled(value)
@@ -98,50 +183,28 @@ def _again(
     error: type[PostconditionFailed] | type[ContractViolated] = ContractViolated,
 ) -> Ask | Settled:
     """Ask again with what was wrong, or give up when the retries are spent."""
-    last = ask.request
-    if last.attempt >= ask.question.retries:
-        name = ask.question.site.function
-        shown = tuple(map(ask.secrets.scrub, problems))
-        return Settled(error=error(name, last.attempt + 1, shown), violations=shown)
-    prompt = last.prompt.again(reply.data, problems)
-    request = _request(
-        ask.question,
-        prompt,
-        last.model,
-        ask.secrets,
-        last.digest_inputs,
-        attempt=last.attempt + 1,
-    )
-    return replace(ask, request=request)
+    question, secrets = ask.question, ask.common.secrets
+    if ask.attempt >= question.retries:
+        shown = tuple(map(secrets.scrub, problems))
+        name = question.site.function
+        return Settled(error=error(name, ask.attempt + 1, shown), violations=shown)
+    prompt = ask.prompt.again(reply.data, problems)
+    common = question.common(ask.common.model, secrets)
+    return _ask(question, ask.values, common, ask.digest_inputs, ask.attempt + 1, prompt)
 
 
-def _request(
+def _ask(
     question: Question,
-    prompt: Prompt,
-    model: str,
-    secrets: Secrets,
+    values: Mapping[str, Any],
+    common: _Common,
     digest_inputs: Callable[[], str],
-    *,
     attempt: int,
-) -> Request:
-    shown = prompt.redacted(secrets)
+    prompt: Prompt,
+) -> Ask:
+    shown = prompt.redacted(common.secrets, common.system)
     prompt_hash = shown.hash
-    settings = secrets.redact_data(keyed(question.params))
-    return Request(
-        contract=question.contract,
-        prompt=prompt,
-        shown=shown,
-        model=model,
-        params=question.params,
-        wire=question.wire,
-        settings=settings,
-        site=_shown_site(question.site, secrets),
-        digest_inputs=digest_inputs,
-        prompt_hash=prompt_hash,
-        key=call_key(question.contract.hash, prompt_hash, model, settings, question.wire),
-        attempt=attempt,
-        cache=question.cache,
-    )
+    key = common.key(prompt_hash)
+    return Ask(question, values, common, digest_inputs, attempt, prompt, shown, prompt_hash, key)
 
 
 def _shown_site(site: Site, secrets: Secrets) -> Site:
@@ -157,12 +220,10 @@ def _shown_site(site: Site, secrets: Secrets) -> Site:
 
 
 def _said(ask: Ask, reply: Reply) -> str:
-    return truncate(escape(ask.secrets.scrub(str(reply.data))), 500)
+    return truncate(escape(ask.common.secrets.scrub(str(reply.data))), 500)
 
 
 def _check_given(question: Question, values: Mapping[str, Any], secrets: Secrets) -> None:
-    if not question.given:
-        return
     name = question.site.function
     found = violations(
         question.given,
@@ -178,8 +239,6 @@ def _check_given(question: Question, values: Mapping[str, Any], secrets: Secrets
 
 def _broken(ask: Ask, value: Any) -> tuple[str, ...]:
     question = ask.question
-    if not question.ensure:
-        return ()
 
     def hidden(parameter: str, path: tuple[str, ...]) -> bool:
         return hides(question.annotations.get(parameter, question.returns), path)
@@ -191,15 +250,24 @@ def _broken(ask: Ask, value: Any) -> tuple[str, ...]:
         values=ask.values,
         result=value,
         hides=hidden,
-        redact=ask.secrets.redact,
+        redact=ask.common.secrets.redact,
+    )
+
+
+def _expired(ask: Ask) -> HumanTimeout:
+    seconds = ask.request.params.get("timeout")
+    limit = f"within {seconds:g} s" if isinstance(seconds, (int, float)) else "in time"
+    asked = truncate(escape(ask.request.site.intent), 200)
+    return HumanTimeout(
+        f"{ask.request.site.function}: nobody decided {limit}: {asked}\n"
+        "  Raise timeout, say what holds then (default=...), or ask where somebody looks (sink=...)."
     )
 
 
 def _cut(ask: Ask) -> CutOff:
-    request = ask.request
-    declared = request.params.get("max_tokens")
+    declared = ask.question.params.get("max_tokens")
     limit = f"max_tokens={declared}" if declared else "max_tokens"
     return CutOff(
-        f"{request.site.function}: the answer ended at {limit} before it was whole.\n"
+        f"{ask.question.site.function}: the answer ended at {limit} before it was whole.\n"
         "  Raise max_tokens (and the budget, if it lowered max_tokens), or ask for less."
     )

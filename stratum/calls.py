@@ -1,18 +1,19 @@
 """The values a call is made of, and the seams around it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from stratum.contracts import Contract
-from stratum.hashing import digest
+from stratum.hashing import canonical, digest, digest_of
 from stratum.prompts import Prompt
+from stratum.values import dataclass
 
 Origin = Literal["live", "recorded", "cached", "scripted", "agent"]
-Outcome = Literal["answered", "refused", "cut", "timeout", "cancelled", "unsent"]
+Outcome = Literal["answered", "refused", "cut", "timeout", "cancelled", "unsent", "expired"]
 CacheScope = Literal["none", "session", "global"]
-Wire = Literal["auto", "schema", "prompt"]
+Wire = Literal["auto", "schema", "tool", "prompt"]
 
 # Who asks, where and how patiently: parameters that cannot shape the answer, so not in the key.
 UNKEYED = frozenset(
@@ -87,7 +88,7 @@ class Request:
     `prompt` and `params` are what is sent; `shown` and `settings` are the same with secrets
     replaced and what cannot shape the answer left out: the only form that is hashed or stored.
     `place` is None for calls that are answered from a cache. `cap` is what a budget lowered
-    max_tokens to.
+    max_tokens to; `fallbacks` are asked when `model` fails, and are not in the key.
     """
 
     contract: Contract
@@ -106,6 +107,7 @@ class Request:
     cap: int | None = None
     cache: CacheScope = "none"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> str:
@@ -138,6 +140,19 @@ def keyed(params: Mapping[str, Any]) -> dict[str, Any]:
 def call_key(contract: str, prompt: str, model: str, params: Mapping[str, Any], wire: str) -> str:
     """Return the key of a call: the digest of all that can shape its answer."""
     return digest([contract, prompt, model, keyed(params), wire])
+
+
+def keys_of(
+    contract: str, model: str, params: Mapping[str, Any], wire: str
+) -> Callable[[str], str]:
+    """Return `call_key` for calls that differ in the digest of their prompts only.
+
+    >>> keys_of("c", "m", {"seed": 1}, "auto")("p") == call_key("c", "p", "m", {"seed": 1}, "auto")
+    True
+    """
+    before = canonical([contract])[:-1]
+    after = canonical([model, keyed(params), wire])[1:]
+    return lambda prompt: digest_of(f'{before},"{prompt}",{after}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +189,7 @@ class Reply:
     """
 
     data: Any = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     model: str = ""
     origin: Origin = "live"
     outcome: Outcome = "answered"
@@ -187,7 +202,7 @@ class Exchange:
     """A request and what became of it: what stores hold.
 
     `expired` counts the ledgers up from the call to the one whose time ran out, and `ms`
-    is its limit; `finished` orders the replies of a fan-out that stopped early.
+    is its limit.
     """
 
     request: Request
@@ -197,14 +212,14 @@ class Exchange:
     cap: int | None = None
     expired: int | None = None
     ms: float | None = None
-    finished: int | None = None
 
 
 class Client(Protocol):
     """Whoever answers. New behaviour around a call is a client that wraps a client.
 
     A client may also have `settled(requests, ok)`, called once at the end of a call that
-    was not cancelled, and `live = False` when it costs nothing and is never recorded.
+    was not cancelled, `live = False` when it costs nothing and is never recorded, and
+    `waits = False` when it answers without waiting for anything: `.run()` is faster then.
     """
 
     async def complete(self, request: Request) -> Reply:
@@ -231,9 +246,14 @@ class Unsending(Protocol):
 
 
 class Clock(Protocol):
-    """Time, ids and randomness; `runs` says whether time limits fire by the clock."""
+    """Time, ids and randomness.
+
+    `runs` says whether time limits fire by the clock, `is_fixed` whether all three are the
+    same on every run.
+    """
 
     runs: bool
+    is_fixed: bool
 
     def now(self) -> datetime: ...
 

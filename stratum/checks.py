@@ -4,16 +4,17 @@ import ast
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, Literal
 
 from stratum.errors import ConditionError, DeclarationError
 from stratum.hashing import jsonable
 from stratum.lambdas import SILENCES, Path, Silence, lambda_of, paths_in, silences_in
-from stratum.text import escape, truncate
+from stratum.text import escape, meant, truncate
+from stratum.values import dataclass
 
-Kind = Literal["ensure", "given"]
+Kind = Literal["ensure", "given", "until"]
 Hides = Callable[[str, tuple[str, ...]], bool]
 Redact = Callable[[str], str]
 
@@ -43,6 +44,7 @@ class Condition:
     paths: tuple[Path, ...]
     silences: tuple[Silence, ...]
     call: Callable[[Any, Mapping[str, Any]], object] = field(repr=False, compare=False)
+    syntax: ast.Lambda | None = field(default=None, repr=False, compare=False)
 
 
 def conditions(
@@ -144,6 +146,7 @@ def _condition(slot: _Slot, one: object) -> Condition:
         paths=paths_in(found.body, roots) if found else (),
         silences=silences_in(found.body) if found else SILENCES,
         call=_caller(slot.kind, predicate, inputs),
+        syntax=found,
     )
 
 
@@ -184,14 +187,14 @@ def _taken(slot: _Slot, predicate: Callable[..., object]) -> tuple[str, tuple[st
         accepted = list(inspect.signature(predicate).parameters.values())
     except (ValueError, TypeError):
         return _unsigned(slot, predicate)
-    subject = _subject(slot, predicate, accepted) if slot.kind == "ensure" else ""
+    subject = "" if slot.kind == "given" else _subject(slot, predicate, accepted)
     bound = predicate.keywords if isinstance(predicate, partial) else {}
     inputs = [one for one in accepted if one.name != subject and one.name not in bound]
     return subject, tuple(one.name for one in inputs if _is_input(slot, predicate, one))
 
 
 def _unsigned(slot: _Slot, predicate: Callable[..., object]) -> tuple[str, tuple[str, ...]]:
-    if slot.kind == "ensure":
+    if slot.kind != "given":
         return "", ()
     raise slot.mistake(
         f"({_name(slot, predicate)}) does not say which parameters it has",
@@ -223,7 +226,8 @@ def _is_input(slot: _Slot, predicate: Callable[..., object], one: inspect.Parame
         )
     if not known and not optional:
         raise slot.mistake(
-            f"({_name(slot, predicate)}) takes {name}, which {slot.function} does not have",
+            f"({_name(slot, predicate)}) takes {name}, which {slot.function} does not have"
+            f"{meant(name, slot.parameters)}",
             f"{_order(slot)} {_listing(slot)}.",
         )
     return known
@@ -232,7 +236,7 @@ def _is_input(slot: _Slot, predicate: Callable[..., object], one: inspect.Parame
 def _refuse_variadic(
     slot: _Slot, predicate: Callable[..., object], one: inspect.Parameter
 ) -> Literal[False]:
-    if slot.kind == "ensure":
+    if slot.kind != "given":
         return False
     stars = "*" if one.kind is inspect.Parameter.VAR_POSITIONAL else "**"
     raise slot.mistake(
@@ -242,9 +246,9 @@ def _refuse_variadic(
 
 
 def _order(slot: _Slot) -> str:
-    if slot.kind == "ensure":
-        return "An ensure condition takes the result first, then inputs by name:"
-    return "A given condition takes inputs by name:"
+    if slot.kind == "given":
+        return "A given condition takes inputs by name:"
+    return f"An {slot.kind} condition takes the result first, then inputs by name:"
 
 
 def _listing(slot: _Slot) -> str:

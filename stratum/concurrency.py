@@ -18,7 +18,8 @@ from stratum.fan_out import (
     end_all,
     fan_out,
 )
-from stratum.scope import Inside, in_sync_flow, surrounded
+from stratum.roots import Inside
+from stratum.scope import in_sync_flow, surrounded
 from stratum.steps import Call, Inputs, RunnableCall, Span, step
 from stratum.turns import idle
 

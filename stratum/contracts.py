@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import field, is_dataclass
 from dataclasses import fields as fields_of
 from decimal import Decimal
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from stratum.schemas import (
     smallest,
     wire_schema,
 )
+from stratum.values import dataclass
 
 __all__ = ["Contract", "Unreadable", "contract"]
 
@@ -104,7 +105,7 @@ class Contract:
         if self.wrapped and type(data) is dict and len(data) == 1 and "value" in data:
             data = data["value"]
         try:
-            value = self.adapter.validate_python(data)
+            value = self.adapter.validator.validate_python(data)
         except ValidationError as error:
             value = self._read_json(data, error)
         if self.fractional:
@@ -150,9 +151,21 @@ def _is_no_json(error: ValidationError) -> bool:
 
 
 def _check_finite(value: Any) -> None:
+    if _is_plain(value):
+        return
     found = tuple(not_finite(path, number) for path, number in _endless(value, ()))
     if found:
         raise Unreadable(found)
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether a value is the usual answer: a model of texts and finite numbers only."""
+    if getattr(value, "__pydantic_extra__", True):
+        return False
+    return all(
+        type(each) in _NEVER_ENDLESS or (type(each) is float and isfinite(each))
+        for each in value.__dict__.values()
+    )
 
 
 def _endless(value: Any, path: Path) -> list[tuple[Path, float | Decimal]]:

@@ -15,7 +15,8 @@ from stratum.errors import ConditionError, DeclarationError
 from stratum.hashing import canonical, jsonable
 from stratum.human import HumanDecision, ask_human
 from stratum.infer import Infer
-from stratum.scope import Inside, current, next_number, surrounded
+from stratum.roots import Inside, next_number
+from stratum.scope import current, surrounded
 from stratum.steps import Inputs, RunnableCall, Span, inside_of, step
 from stratum.traced import Traced
 

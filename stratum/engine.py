@@ -11,7 +11,8 @@ from stratum.attempts import Ask, Settled, judge
 from stratum.budget import NOTHING, Amount, Estimate, Ledger, Reservation
 from stratum.calls import Client, Place, Quote, Reply, Request, Unsending, Usage
 from stratum.errors import UnpricedModel, UnpricedWarning
-from stratum.scope import Branch, place, settings
+from stratum.roots import Branch, place
+from stratum.scope import settings
 from stratum.trace import AttemptRecord
 from stratum.turns import Turns
 from stratum.values import dataclass

@@ -11,9 +11,16 @@ StratumError
 ├── AnswerRejected              every attempt was answered, none was acceptable
 │   ├── ContractViolated        the last answer does not fit the contract
 │   └── PostconditionFailed     the last answer breaks an `ensure` condition
+├── QuorumFailed                too few samples of a call agree
+├── NotStable                   samples of a call differ more than a test allows
+├── VarianceIgnored             a distribution was used as if it were one answer
+├── ConvergenceFailure          `@refine` ended and its condition does not hold
 ├── Refused                     the model declined to answer
 ├── CutOff                      the answer ended at max_tokens
+├── InsufficientResults         no set of results was enough for `parallel(validate=)`
 ├── BudgetExceeded              money, tokens or time ran out
+├── HumanTimeout                nobody decided in time
+├── ReviewError                 a review that cannot be found, read or decided
 ├── ProviderError               the provider failed, after the transport retries
 │   └── AuthenticationFailed    no key, or a key the provider does not take
 └── RecordingError
@@ -24,6 +31,9 @@ StratumError
 
 StratumWarning (UserWarning)
 ├── AmbiguousPlace              concurrent tasks made the same call
+├── BudgetTooSmall              a flow may spend less than one of its steps
+├── SamplesAlike                a quorum whose samples can hardly differ
+├── SequentialAwaits            a flow awaits one by one what could run together
 └── UnpricedWarning             a usd budget goes on without a price
 """
 
@@ -88,6 +98,40 @@ class PostconditionFailed(AnswerRejected):
     """The last answer breaks an `ensure` condition."""
 
 
+class QuorumFailed(StratumError):
+    """Too few samples of a call agree.
+
+    `groups` has what the samples said and how many said it, the largest first; `failures` are
+    the errors of those that gave no answer.
+    """
+
+    def __init__(
+        self, message: str, groups: Sequence[tuple[str, int]], failures: Sequence[Exception]
+    ) -> None:
+        self.groups = tuple(groups)
+        self.failures = tuple(failures)
+        super().__init__(message)
+
+
+class NotStable(StratumError, AssertionError):
+    """The samples of a call differ more than a test allows; the message lists their groups."""
+
+
+class VarianceIgnored(StratumError, AttributeError, TypeError):
+    """A distribution of answers was used as if it were one of them."""
+
+
+class ConvergenceFailure(StratumError):
+    """`@refine` ended and its condition does not hold.
+
+    `history` has each turn's output, and what was said of it.
+    """
+
+    def __init__(self, message: str, history: Sequence[tuple[object, str]]) -> None:
+        self.history = tuple(history)
+        super().__init__(message)
+
+
 class Refused(StratumError):
     """The model declined to answer."""
 
@@ -96,12 +140,24 @@ class CutOff(StratumError):
     """The answer ended at max_tokens before it was whole."""
 
 
+class InsufficientResults(StratumError):
+    """Steps that ran together gave no set of values that `validate` accepts."""
+
+
 class BudgetExceeded(StratumError):
     """Money, tokens or time ran out; `limit` says which: "usd", "tokens" or "ms"."""
 
     def __init__(self, message: str, *, limit: str) -> None:
         self.limit = limit
         super().__init__(message)
+
+
+class HumanTimeout(StratumError):
+    """Nobody decided in time."""
+
+
+class ReviewError(StratumError):
+    """A review that cannot be found, read or decided; the message says why."""
 
 
 class ProviderError(StratumError):
@@ -146,6 +202,18 @@ class StratumWarning(UserWarning):
 
 class AmbiguousPlace(StratumWarning):
     """Concurrent tasks made the same call, so replay cannot tell their answers apart."""
+
+
+class BudgetTooSmall(StratumWarning):
+    """A flow's budget is smaller than that of a step in it."""
+
+
+class SamplesAlike(StratumWarning):
+    """A quorum whose samples can hardly differ, at temperature 0."""
+
+
+class SequentialAwaits(StratumWarning):
+    """A flow awaits steps one after the other that need nothing of each other."""
 
 
 class UnpricedWarning(StratumWarning):

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from stratum.scope import Inside, current, enter, leave, next_number
+from stratum.roots import Inside, next_number
+from stratum.scope import current, enter, leave
 from stratum.turns import Turns
 
 T_co = TypeVar("T_co", covariant=True)

@@ -26,7 +26,8 @@ from stratum.hashing import digest, jsonable
 from stratum.prompts import inputs_digest
 from stratum.redact import Secrets
 from stratum.reviews import ReviewSink
-from stratum.scope import Inside, check_sink, client_for, now, process
+from stratum.roots import Inside
+from stratum.scope import check_sink, client_for, now, process
 from stratum.scope import secrets as current_secrets
 from stratum.sink_client import HUMAN, Shown, SinkClient, review_id
 from stratum.steps import Inputs, RunnableCall, Span, inside_of, step

@@ -4,29 +4,40 @@ import linecache
 import typing
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial, update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
+from stratum.analysis import check_declaration, located
 from stratum.arguments import (
     check_budget,
     check_settings,
     check_wording,
+    chosen_models,
     function_name,
     merged_params,
     signature_of,
 )
+from stratum.at_once import run_at_once
 from stratum.attempts import Ask, Question, begin
 from stratum.budget import Budget
-from stratum.calls import CacheScope, Settling, Site, Wire
+from stratum.calls import CacheScope, Client, Settling, Site, Wire
 from stratum.checks import Condition, conditions
 from stratum.contracts import Contract
 from stratum.engine import Run, drive, estimate_of
 from stratum.errors import DeclarationError
-from stratum.prompts import Prompt, template
+from stratum.fallback import falling_back
+from stratum.prompts import Prompt, Revision, template
 from stratum.recording.memory import remembering
-from stratum.scope import client_for, current, model_for, secrets
+from stratum.roots import Inside
+from stratum.scope import client_for, continued, current, in_sync_flow, model_for, secrets, stand_in
 from stratum.steps import Call, Inputs, Span, inputs_of, inside_of, is_method, run_now
+from stratum.values import dataclass
+
+if TYPE_CHECKING:  # what few functions are declared with is loaded when one is
+    from stratum.agreement import On
+    from stratum.probabilistic import Probabilistic
+    from stratum.repeated import Way
 
 LONGEST_DECORATION = 200  # lines between the first decorator and the def
 
@@ -58,54 +69,82 @@ class Infer(Generic[P, R]):
         budget: Budget | None,
         *,
         method: bool,
+        way: "Way | None" = None,
     ) -> None:
         self.question = question
         self.budget = budget
+        self.way = way
         self._inputs = inputs
         self._function = function
         self._method = method
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        values = self._bind(args, kwargs)
-        return Call(self.question.site.function, partial(self._perform, values))
+        if in_sync_flow():
+            return self.run(*args, **kwargs)  # type: ignore[return-value]
+        return Call(self.question.site.function, self._start(self._bind(args, kwargs)))
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Ask and wait; raises `NotAwaited` inside a running event loop."""
-        values = self._bind(args, kwargs)
-        return run_now(self.question.site.name, partial(self._perform, values))
+        name, start = self.question.site.name, self._start(self._bind(args, kwargs))
+        inside = continued()
+        if self._is_at_hand(inside):
+            return run_at_once(name, inside, start)
+        return run_now(name, start)
+
+    def _is_at_hand(self, inside: Inside) -> bool:
+        """Say whether there is hardly anything to wait for, such as a provider or a time limit."""
+        client = inside.client or inside.root.client
+        if inside.ledger or inside.branch.turns or self.budget or stand_in(inside, self._inputs):
+            return False
+        if self.way is not None:
+            return False
+        return not getattr(client, "waits", True)
 
     def compile(self, *args: P.args, **kwargs: P.kwargs) -> Prompt:
         """Return the prompt that these inputs would send, without sending it."""
-        return self._ask(self._bind(args, kwargs)).request.prompt
+        return self._ask(self._bind(args, kwargs)).prompt
 
     async def estimate(self, *args: P.args, **kwargs: P.kwargs) -> CostEstimate:
-        """Return what the first attempt would cost at most, without sending it."""
+        """Return what the first attempt would cost at most, without sending it.
+
+        Of a quorum, or of several samples, it is the first attempt of each.
+        """
         inside = current()
-        request = self._ask(self._bind(args, kwargs)).request
-        client = client_for(inside)
+        values = self._bind(args, kwargs)
+        request = self._ask(values).request
+        client = self._stub(inside, values)
+        client = client or falling_back(client_for(inside), request.fallbacks)
         quote = await client.quote(request)
         if isinstance(client, Settling):
             client.settled([request], False)  # so that replay knows the quote
         worst = estimate_of(request, quote, None)
-        usd = float(worst.cost(worst.most).usd) if quote.priced else None
-        return CostEstimate(quote.input_tokens, worst.most, usd)
+        times = self.way.samples if self.way else 1
+        usd = times * float(worst.cost(worst.most).usd) if quote.priced else None
+        taken = quote.input_tokens
+        return CostEstimate(None if taken is None else times * taken, times * worst.most, usd)
 
     def with_(
         self,
         *,
-        model: str | None = None,
+        model: str | Sequence[str] | None = None,
         budget: Budget | None = None,
         retries: int | None = None,
         params: Mapping[str, Any] | None = None,
         cache: CacheScope | None = None,
+        samples: int | None = None,
     ) -> typing.Self:
-        """Return the same function with another model, budget, retries, params or cache."""
+        """Return the same function with another model, budget, retries, params or cache.
+
+        `samples` is how many a function with `stable=False` takes, in production too.
+        """
         asked = self.question
         name = asked.site.function
+        chosen = (asked.model, asked.fallbacks) if model is None else chosen_models(name, model)
         question = replace(
             asked,
-            model=asked.model if model is None else model,
+            model=chosen[0],
+            fallbacks=chosen[1],
             retries=asked.retries if retries is None else retries,
             params=merged_params(name, {**asked.params, **merged_params(name, params)}),
             cache=asked.cache if cache is None else cache,
@@ -120,6 +159,12 @@ class Infer(Generic[P, R]):
         check_budget(name, budget)
         changed = copy(self)
         changed.question, changed.budget = question, budget or self.budget
+        if samples is not None:
+            from stratum.ways import with_samples
+
+            changed.way = with_samples(name, self.way, samples)
+        if changed.way is not None:
+            changed.way.check(question)
         return changed
 
     def __get__(self, instance: object, owner: type | None = None) -> typing.Self:
@@ -138,33 +183,80 @@ class Infer(Generic[P, R]):
             args = args[1:]
         return self._inputs.bind(args, kwargs)
 
-    def _ask(self, values: Mapping[str, Any]) -> Ask:
+    def _ask(self, values: Mapping[str, Any], revision: Revision | None = None) -> Ask:
         model = model_for(current(), self.question.model, self.question.site.function)
-        return begin(self.question, values, model=model, secrets=secrets())
+        return begin(self.question, values, model=model, secrets=secrets(), revision=revision)
 
-    async def _perform(self, values: Mapping[str, Any], ended: BaseException | None = None) -> R:
-        question, run = self.question, Run()
+    def _start(self, values: Mapping[str, Any]) -> Callable[..., Coroutine[Any, Any, R]]:
+        if self.way is None:
+            return partial(self._perform, values)
+        return partial(self._perform_in, self.way, values)
+
+    async def _perform_in(
+        self, way: "Way", values: Mapping[str, Any], ended: BaseException | None = None
+    ) -> R:
+        """Ask more than once; a stub stands for all of it."""
+        from stratum.repeated import Asked
+
+        if stand_in(current(), self._inputs) is not None:
+            stubbed: R = way.alone(await self._perform(values, ended))
+            return stubbed
+        once = copy(self)
+        once.budget = None
+        if way.samples > 1 and self.question.cache != "none":
+            once.question = replace(self.question, cache="none")  # the samples are to differ
+        asked = Asked(
+            question=self.question,
+            inputs=self._inputs,
+            values=values,
+            budget=self.budget,
+            once=partial(once._perform, values),
+            first=partial(self._ask, values),
+        )
+        value: R = await way.perform(asked, Run(), ended)
+        return value
+
+    async def _perform(
+        self,
+        values: Mapping[str, Any],
+        ended: BaseException | None = None,
+        *,
+        run: Run | None = None,
+        revision: Revision | None = None,
+    ) -> R:
+        question, run = self.question, run or Run()
         span = Span("infer", question.site.function, values, self._inputs)
         try:
             if ended is not None:
                 raise ended
-            value = await self._settle(span, values, run)
+            value = await self._settle(span, values, run, revision)
         except BaseException as error:
             span.fail(error, run)
             raise
         span.succeed(value, question.returns, run)
         return value
 
-    async def _settle(self, span: Span, values: Mapping[str, Any], run: Run) -> R:
-        question = self.question
-        model = model_for(span.inside, question.model, question.site.function)
+    def _stub(self, inside: Inside, values: Mapping[str, Any]) -> Client | None:
+        stub = stand_in(inside, self._inputs)
+        return None if stub is None else stub(values)
+
+    def _client(self, around: Inside) -> Client:
+        client = falling_back(client_for(around), self.question.fallbacks)
+        return remembering(client, around, self.question.cache)
+
+    async def _settle(
+        self, span: Span, values: Mapping[str, Any], run: Run, revision: Revision | None
+    ) -> R:
+        question, around = self.question, span.around
+        model = model_for(around, question.model, question.site.function)
         span.details = {"model": model, "contract_hash": question.contract.hash}
-        ask = begin(question, values, model=model, secrets=span.secrets)
-        span.details["compiled_prompt_hash"] = ask.request.prompt_hash
-        client = remembering(client_for(span.inside), span.inside, question.cache)
+        ask = begin(question, values, model=model, secrets=span.secrets, revision=revision)
+        span.details["compiled_prompt_hash"] = ask.prompt_hash
+        client = self._stub(around, values) or self._client(around)
         if self.budget is None:
-            ledger = span.inside.ledger
-            settled = await drive(ask, client=client, branch=span.branch, ledger=ledger, run=run)
+            settled = await drive(
+                ask, client=client, branch=span.branch, ledger=around.ledger, run=run
+            )
         else:
             async with inside_of(span, self.budget, question.site.function) as ledger:
                 settled = await drive(
@@ -176,6 +268,49 @@ class Infer(Generic[P, R]):
         return result
 
 
+@overload
+def infer(
+    function: None = None,
+    /,
+    *,
+    intent: str,
+    context: str | None = ...,
+    given: Any = ...,
+    ensure: Any = ...,
+    budget: Budget | None = ...,
+    retries: int = ...,
+    model: str | Sequence[str] | None = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+    params: Mapping[str, Any] | None = ...,
+    wire: Wire = ...,
+    cache: CacheScope = ...,
+    quorum: int | None = ...,
+    agree_on: "On" = ...,
+    threshold: int | None = ...,
+    stable: Literal[True] = ...,
+) -> Callable[[Callable[P, R] | Callable[P, Coroutine[Any, Any, R]]], Infer[P, R]]: ...
+@overload
+def infer(
+    function: None = None,
+    /,
+    *,
+    intent: str,
+    context: str | None = ...,
+    given: Any = ...,
+    ensure: Any = ...,
+    budget: Budget | None = ...,
+    retries: int = ...,
+    model: str | Sequence[str] | None = ...,
+    temperature: float | None = ...,
+    max_tokens: int | None = ...,
+    params: Mapping[str, Any] | None = ...,
+    wire: Wire = ...,
+    stable: Literal[False],
+    samples: int | None = ...,
+) -> Callable[
+    [Callable[P, R] | Callable[P, Coroutine[Any, Any, R]]], "Infer[P, Probabilistic[R]]"
+]: ...
 def infer(
     function: None = None,
     /,
@@ -186,20 +321,30 @@ def infer(
     ensure: Any = None,
     budget: Budget | None = None,
     retries: int = 2,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
     params: Mapping[str, Any] | None = None,
     wire: Wire = "auto",
     cache: CacheScope = "none",
-) -> Callable[[Callable[P, R] | Callable[P, Coroutine[Any, Any, R]]], Infer[P, R]]:
+    quorum: int | None = None,
+    agree_on: "On" = None,
+    threshold: int | None = None,
+    stable: bool = True,
+    samples: int | None = None,
+) -> Any:
     """Make a function that a model carries out; its return annotation is the contract.
 
     `intent` and `context` tell the model what to do. `given` conditions take the inputs by
     name and hold before anything is sent; `ensure` conditions take the answer. An answer
     that breaks one is asked for again, up to `retries` times, with what was wrong. `budget`
-    covers all attempts. `params` go to the provider as they are. Raises `DeclarationError`
-    for what cannot work (SPEC 2).
+    covers all attempts. Of several models in `model` the next is asked when one fails.
+    `params` go to the provider as they are.
+
+    `quorum` asks so many times side by side, until `threshold` (more than half) of the answers
+    agree, on all that they say or on the fields of `agree_on`; `budget` covers all of them.
+    `stable=False` gives a `Probabilistic`: in tests of `samples` answers (5), else of one
+    (SPEC 16). Raises `DeclarationError` for what cannot work (SPEC 2).
 
     >>> @infer(intent="Say whether the text is friendly")
     ... def friendly(text: str) -> bool: ...
@@ -210,9 +355,11 @@ def infer(
     if function is not None:
         raise DeclarationError(f"infer({function!r}, ...); write @infer(intent=...) above the def")
 
+    @located
     def decorate(function: Callable[..., Any]) -> Infer[P, R]:
         name = function_name(function)
-        check_settings(name, model=model, retries=retries, cache=cache, wire=wire)
+        first, fallbacks = chosen_models(name, model)
+        check_settings(name, model=first, retries=retries, cache=cache, wire=wire)
         check_wording(name, intent, context)
         check_budget(name, budget)
         signature, hints = signature_of(function, name)
@@ -234,12 +381,27 @@ def infer(
             ),
             ensure=ensures,
             retries=retries,
-            model=model,
+            model=first,
+            fallbacks=fallbacks,
             params=merged_params(name, params, temperature=temperature, max_tokens=max_tokens),
             wire=wire,
             cache=cache,
         )
-        return Infer(function, question, inputs, budget, method=method)
+        check_declaration(function, question)
+        way: Way | None = None
+        several = (quorum, agree_on, threshold, samples)
+        if stable is not True or any(each is not None for each in several):
+            from stratum.ways import way_of
+
+            way = way_of(
+                question,
+                quorum=quorum,
+                agree_on=agree_on,
+                threshold=threshold,
+                stable=stable,
+                samples=samples,
+            )
+        return Infer(function, question, inputs, budget, method=method, way=way)
 
     return decorate
 

@@ -4,11 +4,13 @@ import ast
 import linecache
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from operator import attrgetter, itemgetter
 from types import CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
+
+from stratum.values import dataclass
 
 Silence: TypeAlias = Literal[""] | None
 SILENCES: tuple[Silence, ...] = (None, "")

@@ -25,7 +25,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Arms: TypeAlias = tuple[Any, ...]  # the annotations that a value may have at a place
 
-_INDEX = re.compile(r"\[?(\d+)\]?")
+_INDEX = r"\[?(\d+)\]?"
 
 
 class Opaque:
@@ -214,7 +214,7 @@ def step_into(arm: Any, step: str) -> Arms | None:
     if issubclass(kind, Mapping):
         return children["[]"]
     elements = tuple(nested for inner in children.values() for nested in inner)
-    position = _INDEX.fullmatch(step)
+    position = re.fullmatch(_INDEX, step)
     if position is None:
         return _step(elements, step)
     found: Arms = children.get(f"[{position[1]}]", elements)

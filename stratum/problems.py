@@ -60,7 +60,7 @@ _TAGGED = {"union_tag_invalid", "union_tag_not_found"}
 _ABSENT = {"missing", "union_tag_not_found", "missing_argument", "missing_keyword_only_argument"}
 _UNWANTED = {"extra_forbidden", "unexpected_keyword_argument", "unexpected_positional_argument"}
 _RAISED = {"value_error", "assertion_error"}
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'")
+_QUOTED = r"'((?:[^'\\]|\\.)*)'"
 
 
 def problems(
@@ -176,7 +176,7 @@ def _said(kind: str, message: str, context: Mapping[str, Any], repeats: Repeats)
 
 def _requoted(expected: str) -> str:
     """Return pydantic's list of members with JSON's quotes."""
-    return escape(_QUOTED.sub(lambda found: _json(found[1].replace("\\'", "'")), expected))
+    return escape(re.sub(_QUOTED, lambda found: _json(found[1].replace("\\'", "'")), expected))
 
 
 def _shown(value: Any, *, hidden: bool) -> str:

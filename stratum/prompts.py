@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from stratum.errors import InputError
-from stratum.hashing import canonical, digest, jsonable
+from stratum.hashing import canonical, digest, digest_texts, jsonable
 from stratum.opacity import has_opaque, names, split
 from stratum.redact import Secrets
+from stratum.values import dataclass
 
 FAILED = "Previous attempt failed:"
 FIX = "Fix these issues specifically."
+NOT_YET = "Your last answer will not do yet:"
+IMPROVE = "Improve it: keep what is right, and change what these points are about."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,27 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """What a turn of `@refine` adds: the last output, as data, and what it still lacks.
+
+    `turn` counts from 1; it is not sent.
+    """
+
+    answer: Any
+    problems: tuple[str, ...]
+    turn: int = 1
+
+    @property
+    def text(self) -> str:
+        listed = "\n".join("  - " + problem.replace("\n", "\n    ") for problem in self.problems)
+        return f"{NOT_YET}\n{listed}\n{IMPROVE}"
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A compiled prompt: instructions, inputs, opaque data apart, and a retry's last turn.
+
+    `revision` stands before that of a retry: it is the turn of `@refine` that the call belongs to.
 
     `hidden` says for each opaque value how many characters of the data part it takes.
     """
@@ -39,29 +61,46 @@ class Prompt:
     data: str = ""
     hidden: tuple[tuple[str, int], ...] = ()
     turn: Turn | None = None
+    revision: Revision | None = None
 
     @property
     def hash(self) -> str:
         """The SHA-256 of all that is sent, in 64 hex digits."""
-        parts: list[Any] = [self.system, self.text, self.data]
-        if self.turn is not None:
-            parts += [self.turn.answer, list(self.turn.violations)]
-        return digest(parts)
+        if self.turn is None and self.revision is None:
+            return digest_texts(self.system, self.text, self.data)
+        turn = [self.turn.answer, list(self.turn.violations)] if self.turn else []
+        if self.revision is not None:
+            turn.append({"revised": [self.revision.answer, list(self.revision.problems)]})
+        return digest([self.system, self.text, self.data, *turn])
 
-    def redacted(self, secrets: Secrets) -> "Prompt":
-        """Return the prompt as it may be hashed and stored; itself when nothing is secret."""
+    @property
+    def turns(self) -> tuple["Revision | Turn", ...]:
+        """What is sent after the inputs: earlier answers, each with what was said of it."""
+        return tuple(turn for turn in (self.revision, self.turn) if turn is not None)
+
+    def redacted(self, secrets: Secrets, system: str | None = None) -> "Prompt":
+        """Return the prompt as it may be hashed and stored; itself when nothing is secret.
+
+        `system` is its own in that form, if it is known.
+        """
         if not secrets:
             return self
         turn = self.turn and Turn(
             secrets.redact_data(self.turn.answer),
             tuple(secrets.redact(violation) for violation in self.turn.violations),
         )
+        revision = self.revision and replace(
+            self.revision,
+            answer=secrets.redact_data(self.revision.answer),
+            problems=tuple(map(secrets.redact, self.revision.problems)),
+        )
         return Prompt(
-            secrets.redact(self.system),
+            secrets.redact(self.system) if system is None else system,
             secrets.redact(self.text),
             secrets.redact(self.data),
             self.hidden,
             turn,
+            revision,
         )
 
     def again(self, answer: Any, violations: tuple[str, ...]) -> "Prompt":
@@ -78,8 +117,8 @@ class Prompt:
         return [*lines, "", *(f"<data: {name}, {size} characters>" for name, size in self.hidden)]
 
     def __str__(self) -> str:
-        retry = ["", *self.turn.text.split("\n")] if self.turn else []
-        return "\n".join([*self.lines(), *retry])
+        later = [line for turn in self.turns for line in ("", *turn.text.split("\n"))]
+        return "\n".join([*self.lines(), *later])
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +218,8 @@ def _refusal(function: str, name: str, error: Exception) -> InputError:
 
 
 def _check_text(function: str, name: str, text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

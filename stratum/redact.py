@@ -4,26 +4,26 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus
+
+from stratum.values import dataclass
 
 SHORTEST = 12  # characters; below that a value is too common to search for
 
 PIECE = 10  # characters at an end of a secret that give it away where a text was cut
 
-_SECRET_NAME = re.compile(
-    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|COOKIE)S?(_|\d|$)"
-    r"|(^|_)(PASS|PWD|PAT|JWT|DSN)(_|\d|$)",
-    re.IGNORECASE,
+# Compiled when they are first used: importing need not wait for it.
+_SECRET_NAME = (
+    r"(?i)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|AUTH|COOKIE)S?(_|\d|$)"
+    r"|(^|_)(PASS|PWD|PAT|JWT|DSN)(_|\d|$)"
 )
-_HARMLESS = re.compile(
-    r"(~\w*|\.{0,2}|[A-Za-z]:)[/\\].*|[\w.~-]*(/[\w.~-]+)+\.\w{1,8}|\.[a-z._-]+"  # paths
+_HARMLESS = (
+    r"(?s)(~\w*|\.{0,2}|[A-Za-z]:)[/\\].*|[\w.~-]*(/[\w.~-]+)+\.\w{1,8}|\.[a-z._-]+"  # paths
     r"|https?://[^\s@?#]+"  # addresses without credentials
-    r"|[-+]?[\d.,_]+|[A-Z]?[a-z]{1,30}|[A-Z]{1,30}",  # numbers and words
-    re.DOTALL,
+    r"|[-+]?[\d.,_]+|[A-Z]?[a-z]{1,30}|[A-Z]{1,30}"  # numbers and words
 )
-_BASE64 = re.compile(r"/[A-Za-z0-9+/=]{19,}")
+_BASE64 = r"/[A-Za-z0-9+/=]{19,}"
 _MARKS = ("…", "...")  # what stands where a text was cut: ours, and pytest's
 
 
@@ -65,7 +65,7 @@ class Secrets:
 
     def redact(self, text: str) -> str:
         """Replace the plain values and what the patterns match."""
-        for secret in self.known:
+        for secret in self.known if len(text) >= SHORTEST else ():
             for spelling in secret.spellings:
                 if spelling in text:
                     text = text.replace(spelling, secret.label)
@@ -77,9 +77,10 @@ class Secrets:
         """Replace the encoded forms and cut-off pieces too; for what is only shown."""
         text = self.redact(text)
         cut = any(mark in text for mark in _MARKS)
-        for secret in self.known:
+        for secret in self.known if cut or len(text) >= SHORTEST else ():
             for form in secret.encoded:
-                text = text.replace(form, secret.label)
+                if form in text:
+                    text = text.replace(form, secret.label)
             if cut:
                 text = _without_pieces(text, secret)
         return text
@@ -113,18 +114,18 @@ class Secrets:
 
 def is_secret_name(name: str) -> bool:
     """Say whether an environment variable of this name may hold a secret."""
-    return _SECRET_NAME.search(name) is not None
+    return re.search(_SECRET_NAME, name) is not None
 
 
 def _hides(name: str, value: str) -> bool:
     if len(value) < SHORTEST or not is_secret_name(name):
         return False
-    return _HARMLESS.fullmatch(value) is None or _is_random(value)
+    return re.fullmatch(_HARMLESS, value) is None or _is_random(value)
 
 
 def _is_random(value: str) -> bool:
     """Say whether what begins like a path is rather base64 that begins with a slash."""
-    if _BASE64.fullmatch(value) is None:
+    if re.fullmatch(_BASE64, value) is None:
         return False
     longest = max(value.split("/"), key=len)
     kinds = (str.isupper, str.islower, str.isdigit)

@@ -1,12 +1,12 @@
 """Say, field by field, how one neutral schema differs from another."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from stratum.hashing import canonical
 from stratum.schemas import Schema, definitions, fingerprint, referred, resolved
 from stratum.text import escape, truncate
+from stratum.values import dataclass
 
 _SHOWN = 80  # characters of a value
 _UPPER = ("exclusiveMaximum", "maxItems", "maxLength", "maximum")

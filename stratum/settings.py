@@ -4,12 +4,13 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Literal
 
 from stratum.errors import ConfigurationError
+from stratum.values import dataclass
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)  # what time it is under record and replay
 

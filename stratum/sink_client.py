@@ -15,7 +15,8 @@ from stratum.contracts import Unreadable
 from stratum.errors import ConfigurationError, StratumWarning
 from stratum.hashing import canonical, digest
 from stratum.reviews import HumanAnswer, PendingReview, ReviewEnding, ReviewSink
-from stratum.scope import Root, current, process, settings
+from stratum.roots import Root
+from stratum.scope import current, process, settings
 
 HUMAN = "human"  # stands for the model in keys, traces and golden files
 CLOSING = 5.0  # seconds that a sink has to take a review down

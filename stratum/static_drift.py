@@ -9,9 +9,10 @@ from stratum.errors import RecordingCorrupt
 from stratum.hashing import digest, short
 from stratum.project import Described, Unloadable, describe
 from stratum.recording.ages import is_stale, oldest_day
-from stratum.recording.drift import Drift, DriftReport
+from stratum.recording.drift import Drift, DriftReport, is_direct
 from stratum.recording.golden import FunctionFile, homes, read
 from stratum.settings import Settings
+from stratum.sink_client import HUMAN
 
 
 @dataclass(slots=True)
@@ -61,9 +62,16 @@ def _readable(folder: Path, findings: Findings) -> Iterator[tuple[str, FunctionF
 
 
 def _is_static(file: FunctionFile) -> bool:
-    """Say whether importing a file is enough to see the function."""
+    """Say whether importing a file is enough to see the function.
+
+    What `await_human` asks stands inside a function, and is seen when that runs.
+    """
+    if any(file.instructions_of(sample).get("model") == HUMAN for sample in file.samples):
+        return False
     name = PurePosixPath(file.source).name
     is_test = name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+    if any(map(is_direct, file.instructions.values())):  # a wrapped call has no function of ours
+        return False
     return (
         not is_test and "<locals>" not in file.function and not file.source.startswith("outside/")
     )

@@ -29,17 +29,15 @@ from stratum.errors import (
     Refused,
 )
 from stratum.redact import Secrets
+from stratum.roots import Inside, next_number, record_id
 from stratum.scope import (
-    Inside,
     continued,
     current,
     enter,
     in_sync_flow,
     keep,
     leave,
-    next_number,
     process,
-    record_id,
     secrets,
     surrounded,
 )

@@ -1,14 +1,13 @@
 """Make untrusted or long text fit for people to read."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+# Patterns are compiled when they are first used, which most programs never do.
 # C0, DEL and C1; bidi marks; line and paragraph separators; BOM; lone surrogates
-_HARMFUL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_HARMFUL = "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 # GitHub's runner reads `::` after white space at the start of a line, and `##[` anywhere.
-_COMMAND = re.compile(r"^(\s*):(?=:)|##\[", re.MULTILINE)
+_COMMAND = r"(?m)^(\s*):(?=:)|##\["
 _WORTH_COUNTING = 100  # a shorter rest is not worth saying its length
 
 
@@ -23,7 +22,7 @@ def escape(text: str) -> str:
     """
     if text.isprintable():  # what we escape is never printable
         return text
-    return _HARMFUL.sub(_escaped, text)
+    return re.sub(_HARMFUL, _escaped, text)
 
 
 def escape_lines(text: str) -> str:
@@ -42,7 +41,7 @@ def disarm(text: str) -> str:
     >>> print(disarm("  ::error::x"), disarm("a ##[error]x"), disarm("test_a.py::test_b"))
       \x3a:error::x a ##\x5berror]x test_a.py::test_b
     """
-    return _COMMAND.sub(_disarmed, text)
+    return re.sub(_COMMAND, _disarmed, text)
 
 
 def truncate(text: str, limit: int, tail: str = "…") -> str:
@@ -111,3 +110,15 @@ def _changed(
         return
     yield from (f"- {line}" for line in old[old_start:old_end])
     yield from (f"+ {line}" for line in new[new_start:new_end])
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return a question after what was probably meant, nothing if there is no such name.
+
+    >>> meant("confidense", ["label", "confidence"])
+    ' (did you mean confidence?)'
+    """
+    from difflib import get_close_matches  # only mistakes need it
+
+    close = get_close_matches(name, list(known), 1)
+    return f" (did you mean {close[0]}?)" if close else ""

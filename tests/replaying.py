@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stratum import Client, Quote, Reply, Request, Usage
+from stratum.clocks import FixedClock
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
-from stratum.scope import FixedClock, Root, rooted
+from stratum.roots import Root
+from stratum.scope import rooted
 from stratum.settings import Settings
 from stratum.trace import nested
 

@@ -155,7 +155,7 @@ def test_a_cut_answer_names_the_declared_limit() -> None:
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        pytest.param(lambda r: r.missing > 1, "raised AttributeError", id="raised"),
+        pytest.param(lambda r: [r][0].missing > 1, "raised AttributeError", id="raised"),
         pytest.param(lambda r: r.note or None.x, "raised AttributeError", id="late"),
         pytest.param(lambda r: r.confidence, "value of type float", id="no-verdict"),
         pytest.param(lambda r: r.note and r.label == "good", "an empty text", id="empty-text"),

@@ -124,6 +124,7 @@ async def test_ten_calls_that_cost_less_than_their_worst_case_all_succeed(
     assert all(request.cap is None for request in client.requests)
 
 
+@pytest.mark.filterwarnings("ignore::stratum.BudgetTooSmall")
 async def test_a_nested_flow_cannot_escape(ledgers: list[Ledger]) -> None:
     generous = flow(budget=Budget(usd=100))(fan)
 
@@ -137,6 +138,7 @@ async def test_a_nested_flow_cannot_escape(ledgers: list[Ledger]) -> None:
     assert len(client.requests) == 2
 
 
+@pytest.mark.filterwarnings("ignore::stratum.BudgetTooSmall")
 def test_a_budget_of_a_call_cannot_escape() -> None:
     generous = say.with_(budget=Budget(usd=100))
 
@@ -217,6 +219,7 @@ def test_the_time_of_a_flow_bounds_its_body() -> None:
     assert traces()[-1].outcome == "over_budget"
 
 
+@pytest.mark.filterwarnings("ignore::stratum.BudgetTooSmall")
 @pytest.mark.parametrize(("outer", "inner"), [(20, 5000), (5000, 20)], ids=["outer", "inner"])
 def test_a_nested_time_limit_only_shortens(outer: int, inner: int) -> None:
     @flow(budget=Budget(ms=inner))

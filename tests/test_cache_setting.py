@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from stratum import PostconditionFailed, Reply, StratumWarning, Usage, infer, using
+from stratum.clocks import FixedClock
 from stratum.recording.disk import DiskCache
-from stratum.scope import FixedClock, Root, process, rooted
+from stratum.roots import Root
+from stratum.scope import process, rooted
 from stratum.settings import NOW, Settings
 from tests.scripted import answering, records
 from tests.support import clean_environment, project

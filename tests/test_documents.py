@@ -98,6 +98,7 @@ def test_an_example_runs_as_a_script(example, tmp_path):
         environ = {"PATH": os.environ["PATH"], "OPENAI_API_KEY": "local"}
         done = subprocess.run(
             [sys.executable, example], cwd=HOME, capture_output=True, text=True,
+            input="send\n",  # where the example asks a person
             env=environ | {"OPENAI_API_BASE": model.base_url}, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr

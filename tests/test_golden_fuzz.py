@@ -21,7 +21,8 @@ from stratum.recording.client import RecordingClient
 from stratum.recording.golden import FunctionFile, Recordings, homes, read, text_of
 from stratum.recording.listing import CallListing, FunctionListing, find
 from stratum.recording.store import GoldenStore
-from stratum.scope import Root, rooted
+from stratum.roots import Root
+from stratum.scope import rooted
 from stratum.settings import Settings
 
 

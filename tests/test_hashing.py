@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from stratum.hashing import canonical, digest, jsonable, short
+from stratum.hashing import canonical, digest, digest_texts, jsonable, short
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
 FINITE = SCALARS.filter(lambda v: not (isinstance(v, float) and math.isinf(v)))
@@ -188,3 +188,13 @@ def test_canonical_json_has_no_nan(value: float) -> None:
 def test_people_see_12_hex_digits() -> None:
     assert short(digest("a")) == digest("a")[:12]
     assert len(digest("a")) == 64
+
+
+@given(st.lists(st.text()))
+def test_texts_have_the_digest_of_their_list(texts: list[str]) -> None:
+    assert digest_texts(*texts) == digest(texts)
+
+
+@pytest.mark.parametrize("code", [*range(128), 0x80, 0xFF, 0x2028, 0xD800, 0x1F600], ids=hex)
+def test_every_character_is_digested_alike(code: int) -> None:
+    assert digest_texts("a", f"b{chr(code)}c") == digest(["a", f"b{chr(code)}c"])

@@ -1,5 +1,6 @@
 """What `import stratum` loads and offers."""
 
+import pkgutil
 import subprocess
 import sys
 
@@ -7,6 +8,17 @@ import stratum
 from tests.support import clean_environment
 
 HEAVY = ("litellm", "mcp", "yaml", "diskcache", "pytest", "syrupy", "httpx", "openai")
+# Of the standard library and our own: what few programs need, or only at their first call.
+LATER = (
+    "difflib",
+    "random",
+    "sqlite3",
+    "tomllib",
+    "stratum.flow_analysis",
+    "stratum.recording.golden",
+    "stratum.schema_diff",
+    *stratum._LATER.values(),
+)
 PYDANTIC = {
     "annotated_types",
     "pydantic",
@@ -35,6 +47,12 @@ def test_no_heavy_package_is_loaded_with_it() -> None:
     assert in_a_new_process(text).split() == []
 
 
+def test_what_few_programs_need_is_not_loaded_with_it() -> None:
+    names = set(LATER) - {"pydantic"}
+    text = f"import sys, stratum; print(*[n for n in {names!r} if n in sys.modules])"
+    assert in_a_new_process(text).split() == []
+
+
 def test_every_public_name_resolves_and_only_its_own_package_is_loaded() -> None:
     text = (
         "import sys, stratum\n"
@@ -50,3 +68,22 @@ def test_public_names_are_sorted_and_unique() -> None:
 
 def test_a_misspelt_name_is_an_attribute_error() -> None:
     assert not hasattr(stratum, "inferr")
+
+
+def test_names_that_are_loaded_later_are_listed_and_kept() -> None:
+    text = (
+        "import stratum\n"
+        "assert set(stratum.__all__) <= set(dir(stratum))\n"
+        "assert 'FileSink' not in vars(stratum)\n"
+        "assert stratum.FileSink is vars(stratum)['FileSink']"
+    )
+    assert in_a_new_process(text) == ""
+
+
+def test_no_module_takes_the_place_of_a_name_that_is_loaded_later() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(stratum.__path__)}
+    assert modules & set(stratum._LATER) == set()
+
+
+def test_every_name_that_is_loaded_later_is_public() -> None:
+    assert set(stratum._LATER) <= set(stratum.__all__)

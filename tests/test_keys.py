@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stratum import infer
-from stratum.calls import UNKEYED
-from stratum.hashing import canonical
+from stratum import calls, infer
+from stratum.calls import UNKEYED, call_key
+from stratum.hashing import canonical, digest
 from tests.scripted import answering
 from tests.support import LIVE, NOTE, asked, files_below, noted, project
 
@@ -296,3 +296,46 @@ def test_part_of_what_was_moved_can_come_home_first(tmp_path: Path) -> None:
     run(tmp_path, "--stratum-record", "-k", "branched")
     assert run(tmp_path, "--stratum-replay") == recorded
     assert len(asked(tmp_path)) == 2
+
+
+def test_the_key_is_of_the_parameters_as_they_are_now() -> None:
+    stop = ["a"]
+
+    @infer(intent="Say something", model="test/model", params={"stop": stop})
+    def say(text: str) -> str: ...
+
+    with answering("b", "c") as client:
+        say.run(text="x")
+        stop.append("b")
+        say.run(text="x")
+    before, after = client.requests
+    assert (before.key != after.key, after.settings) == (True, {"stop": ["a", "b"]})
+
+
+def test_a_secret_that_turns_up_later_is_in_no_later_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    value = "sk-1234567890abcdef"
+
+    @infer(intent=f"Say {value}", model="test/model", params={"user_tag": value})
+    def say(text: str) -> str: ...
+
+    with answering("b", "c", "d") as client:
+        say.run(text="x")
+        monkeypatch.setenv("LATE_API_KEY", value)
+        say.run(text="x")
+        monkeypatch.delenv("LATE_API_KEY")
+        say.run(text="x")
+    before, hidden, after = client.requests
+    assert before.key == after.key != hidden.key
+    label = "<secret:LATE_API_KEY>"
+    assert (hidden.site.intent, hidden.shown.system) == (f"Say {label}", f"Say {label}")
+    assert (hidden.settings, hidden.prompt.system) == ({"user_tag": label}, f"Say {value}")
+
+
+@pytest.mark.parametrize("params", [{}, {"seed": 7}, {"stop": ['"', "é"], "timeout": 3}], ids=str)
+@pytest.mark.parametrize("model", ["a/b", 'odd "model" é'], ids=["usual", "odd"])
+def test_the_key_is_the_digest_of_all_its_parts(model: str, params: dict[str, Any]) -> None:
+    digests = digest("contract"), digest("prompt")
+    expected = call_key(*digests, model, params, "auto")
+    assert calls.keys_of(digests[0], model, params, "auto")(digests[1]) == expected

@@ -15,7 +15,6 @@ import pytest
 from stratum import (
     AuthenticationFailed,
     Budget,
-    BudgetExceeded,
     ConfigurationError,
     ContractViolated,
     CutOff,
@@ -31,7 +30,7 @@ from stratum import (
     traces,
     using,
 )
-from stratum.clients import litellm as module
+from stratum.clients import transport
 from stratum.clients.messages import SCHEMA_FOLLOWS
 from stratum.scope import process
 from stratum.settings import Price
@@ -234,6 +233,14 @@ def test_a_lasting_failure_ends_after_four_requests(status: int) -> None:
     assert (len(heard.bodies), heard.error.billed) == (4, False)
 
 
+def test_a_spent_credit_is_not_asked_again() -> None:
+    said = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+    heard = ask(Response(429, {"error": {**said, "type": "insufficient_quota", "param": None}}))
+    assert type(heard.error) is ProviderError
+    assert "failed once: " in heard.text
+    assert len(heard.bodies) == 1
+
+
 def test_what_a_server_error_says_of_keys_does_not_matter() -> None:
     heard = ask(failure(500, "missing credentials for api_key store", retry_after=0))
     assert type(heard.error) is ProviderError
@@ -248,21 +255,38 @@ class Failed(Exception):
 
 @pytest.mark.parametrize(
     ("said", "attempt", "least"),
-    [("2", 1, 2.0), ("0.05", 3, 0.05), ("0", 1, 0.0), ("900", 1, 60.0), ("soon", 1, 0.5),
+    [("2", 1, 2.0), ("0.05", 3, 0.05), ("0", 1, 0.0), ("50", 1, 50.0), ("soon", 1, 0.5),
      ("nan", 2, 1.0), ("-3", 3, 2.0), ("Thu, 01 Jan 2026 00:00:00 GMT", 1, 0.0)],
     ids=["seconds", "fraction", "now", "long", "words", "nan", "negative", "past-date"],
 )  # fmt: skip
 def test_retry_after_is_honoured_with_jitter(said: str, attempt: int, least: float) -> None:
-    pauses = {module._pause(Failed({"retry-after": said}), attempt) for _ in range(30)}
+    pauses = {transport.pause_after(Failed({"retry-after": said}), attempt) for _ in range(30)}
     assert all(least <= pause <= least * 1.25 for pause in pauses)
     assert len(pauses) > 1 or least == 0
 
 
-def test_a_pause_ends_with_the_time_limit() -> None:
-    hurried = say.with_(budget=Budget(ms=100))
-    heard = ask(failure(429, "later", retry_after=30), function=hurried)
-    assert isinstance(heard.error, BudgetExceeded)
-    assert (heard.error.limit, len(heard.bodies)) == ("ms", 1)
+@pytest.mark.parametrize(
+    ("ms", "seconds", "why"),
+    [
+        (5_000, 30, "of its time is left"),
+        (None, 900, "and Stratum waits 60 s at most"),
+    ],
+    ids=["time-limit", "too-long"],
+)
+def test_a_pause_that_does_not_fit_ends_the_call_at_once(ms: Any, seconds: int, why: str) -> None:
+    hurried = say.with_(budget=Budget(ms=ms))
+    heard = ask(failure(429, "later", retry_after=seconds), function=hurried)
+    assert isinstance(heard.error, ProviderError)
+    assert "failed once: " in heard.text
+    assert "\n  It was not asked again: the pause takes " in heard.text
+    assert why in heard.text
+    assert (heard.error.billed, len(heard.bodies)) == (False, 1)
+
+
+def test_jitter_does_not_push_a_pause_out_of_the_time_that_is_left() -> None:
+    pauses = {transport.pause_after(Failed({"retry-after": "2"}), 1, within=2.1) for _ in range(50)}
+    assert 2.0 in pauses
+    assert max(pauses) <= 2.1
 
 
 @pytest.mark.parametrize(
@@ -332,7 +356,7 @@ def test_a_providers_timeout_is_billed_and_not_repeated() -> None:
 
 
 def test_nobody_listening_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_WAIT", 0)
+    monkeypatch.setattr(transport, "FIRST_WAIT", 0)
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     heard = ask(GOOD, api_base=address)

@@ -11,7 +11,9 @@ import pytest
 
 from stratum import carry, flow, infer, new_id, parallel, scope
 from stratum.calls import Place, Quote, Reply, Request
-from stratum.scope import FixedClock, Inside, Root, enter, place, rooted
+from stratum.clocks import FixedClock
+from stratum.roots import Inside, Root, place
+from stratum.scope import enter, rooted
 from stratum.settings import NOW
 
 

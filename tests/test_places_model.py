@@ -19,7 +19,8 @@ from stratum.calls import Quote, Reply, Request, Usage
 from stratum.errors import RecordingMissing
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
-from stratum.scope import Inside, Root, enter, rooted
+from stratum.roots import Inside, Root
+from stratum.scope import enter, rooted
 from stratum.settings import Settings
 from tests.support import files_below
 

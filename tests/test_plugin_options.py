@@ -63,6 +63,45 @@ def test_without_a_call_the_plugin_says_and_imports_nothing(tmp_path: Path) -> N
     assert "stratum" not in run.stdout.partition("collected")[2]
 
 
+def test_a_replay_loads_neither_the_cache_nor_what_explains_drift(tmp_path: Path) -> None:
+    loaded = """
+import sys
+
+def test_loaded():
+    shout.run(text="one")
+    heavy = {"yaml", "sqlite3", "stratum.recording.pending", "pytest_stratum.recorder"}
+    assert heavy & set(sys.modules) == set()
+"""
+    folder = echo(tmp_path)
+    assert run_bare(folder, "--stratum-record").returncode == 0
+    (folder / "test_app.py").write_text(ONE + loaded)
+    run = run_bare(folder, "--stratum-replay")
+    assert run.returncode == 0, run.stdout
+
+
+def test_the_roots_of_a_test_are_let_go_after_it(tmp_path: Path) -> None:
+    tests = """
+import gc, weakref
+import pytest
+from stratum.scope import current, process
+
+roots = []
+
+@pytest.fixture(autouse=True)
+def seen():
+    roots.append(weakref.ref(process.root))
+
+def test_one():
+    roots.append(weakref.ref(current().root))
+
+def test_two():
+    gc.collect()
+    assert [root() is None for root in roots] == [True, True, False]
+"""
+    run = run_bare(echo(tmp_path, tests), "--stratum-replay")
+    assert run.returncode == 0, run.stdout
+
+
 def test_two_modes_contradict_each_other(tmp_path: Path) -> None:
     run = run_bare(echo(tmp_path), "--stratum-record", "--stratum-replay")
     assert run.returncode == 4

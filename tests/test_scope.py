@@ -1,6 +1,7 @@
 """What surrounds a call: time and chance, the client, the model, threads."""
 
 import asyncio
+import dataclasses
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -25,8 +26,10 @@ from stratum import (
     traces,
     using,
 )
-from stratum.scope import FixedClock, Root, model_for, process, rooted, settings
+from stratum.clocks import FixedClock
+from stratum.roots import Inside, Root
 from stratum.scope import current as surroundings
+from stratum.scope import model_for, process, rooted, settings
 from stratum.settings import Settings
 from tests.scripted import answering, records
 from tests.support import project, run_pytest
@@ -318,3 +321,9 @@ def test_a_block_in_a_fixture_reaches_its_tests(tmp_path: Path, mode: tuple[str,
     folder = project(tmp_path, {"test_app.py": FIXTURES, "pytest.ini": ini})
     done = run_pytest(folder, "-p", "no:cacheprovider", *mode)
     assert "5 passed" in done.stdout, done.stdout
+
+
+def test_what_surrounds_a_call_is_the_same_on_another_branch() -> None:
+    root, names = Root("test"), [field.name for field in dataclasses.fields(Inside)]
+    inside = Inside(**{name: object() for name in names})  # type: ignore[arg-type]
+    assert inside.on(root.branch) == dataclasses.replace(inside, branch=root.branch)

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple
@@ -310,6 +311,9 @@ def _import_litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic has words for litellm's types, at first use
+        litellm.ModelResponse()
     return litellm
 
 

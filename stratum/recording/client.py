@@ -17,7 +17,8 @@ from stratum.fallback import FallbackClient
 from stratum.recording.endings import holds, late_ledger
 from stratum.recording.golden import Sample
 from stratum.recording.store import GoldenStore
-from stratum.scope import Inside, Root, current, secrets
+from stratum.roots import Inside, Root
+from stratum.scope import current, secrets
 from stratum.turns import Turns
 
 if TYPE_CHECKING:  # only record runs load the cache on disk

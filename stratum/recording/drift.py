@@ -10,8 +10,8 @@ from stratum.hashing import digest, short
 from stratum.prompts import Revision
 from stratum.recording.ages import is_stale
 from stratum.recording.golden import FunctionFile, Recordings, Sample, source_of
+from stratum.roots import Root
 from stratum.schema_diff import difference
-from stratum.scope import Root
 from stratum.text import diff_lines, escape, truncate
 from stratum.values import dataclass
 

@@ -5,7 +5,7 @@ from typing import Any
 from stratum.budget import Ledger
 from stratum.calls import Request
 from stratum.recording.golden import Sample
-from stratum.scope import Inside
+from stratum.roots import Inside
 
 
 def holds(sample: Sample, request: Request, inside: Inside) -> bool:

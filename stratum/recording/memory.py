@@ -7,7 +7,8 @@ from typing import Protocol
 
 from stratum.calls import CacheScope, Client, Quote, Reply, Request, Settling
 from stratum.errors import RecordingError, StratumWarning
-from stratum.scope import Inside, process, secrets, settings
+from stratum.roots import Inside
+from stratum.scope import process, secrets, settings
 
 
 class Memory(Protocol):

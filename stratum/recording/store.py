@@ -10,7 +10,7 @@ from stratum.errors import RecordingError
 from stratum.recording.ages import is_stale, oldest_day, today
 from stratum.recording.golden import FunctionFile, Recordings, Sample, entry_of, prompt_of
 from stratum.recording.renewing import Asked, Use, renewed, spot
-from stratum.scope import Root
+from stratum.roots import Root
 from stratum.settings import Settings
 from stratum.text import escape
 from stratum.values import dataclass

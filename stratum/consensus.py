@@ -1,0 +1,174 @@
+"""Ask until enough samples of a call agree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stratum.agreement import Aspect, grouped, listed
+from stratum.attempts import Ask, Question, Settled, judge
+from stratum.calls import CacheScope, Reply
+from stratum.engine import Run
+from stratum.errors import (
+    AnswerRejected,
+    AuthenticationFailed,
+    BudgetExceeded,
+    CutOff,
+    ProviderError,
+    QuorumFailed,
+    Refused,
+    StratumError,
+)
+from stratum.fan_out import Failure, Outcome, early, fan_out
+from stratum.hashing import digest
+from stratum.recording.memory import Memory, memory_for
+from stratum.repeated import Asked
+from stratum.scope import client_for, current
+from stratum.steps import Span, inside_of
+
+
+class Quorum:
+    """Asks for `samples` answers side by side, and gives one that `threshold` of them agree on.
+
+    Stops as soon as so many agree, or no longer can; what has not ended then is cancelled
+    (SPEC 16).
+    """
+
+    def __init__(self, samples: int, threshold: int, aspect: Aspect) -> None:
+        self.samples = samples
+        self.threshold = threshold
+        self.aspect = aspect
+
+    async def perform(self, asked: Asked, run: Run, ended: BaseException | None = None) -> Any:
+        details: dict[str, Any] = {"samples": self.samples, "threshold": self.threshold}
+        if self.aspect.text:
+            details["agree_on"] = self.aspect.text
+        span = Span("quorum", asked.function, asked.values, asked.inputs)
+        span.details = {"details": details}
+        try:
+            async with inside_of(span, asked.budget, asked.function):
+                if ended is not None:
+                    raise ended
+                value = await self._remembered(asked, run, details)
+        except BaseException as error:
+            span.fail(error)
+            raise
+        span.succeed(value, asked.question.returns)
+        return value
+
+    def alone(self, answer: Any) -> Any:
+        return answer
+
+    def answer(self, value: Any) -> Any:
+        return value
+
+    def with_samples(self, samples: int) -> None:
+        """It takes those of `quorum=`."""
+
+    def check(self, question: Question) -> None:
+        """A quorum goes with all settings."""
+
+    async def _remembered(self, asked: Asked, run: Run, details: dict[str, Any]) -> Any:
+        """Give the agreed value from the function's cache, else agree on one and remember it."""
+        memory = _memory(asked.question.cache)
+        if memory is None:
+            return await self._agreed(asked, run, details)
+        ask = asked.first(asked.revision)
+        key = digest(["quorum", ask.key, self.samples, self.threshold, self.aspect.text])
+        known = memory.get(key)
+        move = _settled(ask, known) if known is not None else None
+        if known is not None and move is not None:
+            details["cached"], run.data = True, known.data
+            return move.value
+        value = await self._agreed(asked, run, details)
+        memory.put(key, Reply(run.data))
+        return value
+
+    async def _agreed(self, asked: Asked, run: Run, details: dict[str, Any]) -> Any:
+        runs = [Run() for _ in range(self.samples)]
+        count = _Count(self)
+        starts = [asked.start(each) for each in runs]
+        outcomes = await fan_out(starts, count, turns=early(current()))
+        if count.fatal is not None:
+            raise count.fatal
+        agreed = count.largest
+        if len(agreed) < self.threshold:
+            raise count.failed(asked, outcomes)
+        details["agreed"] = list(agreed)
+        run.data = runs[agreed[0]].data
+        return count.values[agreed[0]]
+
+
+class _Count:
+    """Counts the samples as they end; says that it is enough when the end is certain."""
+
+    def __init__(self, quorum: Quorum) -> None:
+        self.fatal: Exception | None = None
+        self.values: dict[int, Any] = {}
+        self._compared: dict[int, Any] = {}
+        self._failures: dict[int, Exception] = {}
+        self._quorum = quorum
+
+    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool:
+        outcome = outcomes[at]
+        if isinstance(outcome, Failure):
+            if not _is_of_a_sample(outcome.error):
+                self.fatal = outcome.error
+                return True
+            self._failures[at] = outcome.error
+        elif outcome is not None:
+            self.values[at] = outcome.value
+            self._compared[at] = self._quorum.aspect.of(outcome.value)
+        open_ = self._quorum.samples - len(self.values) - len(self._failures)
+        most = len(self.largest)
+        return most >= self._quorum.threshold or most + open_ < self._quorum.threshold
+
+    @property
+    def largest(self) -> tuple[int, ...]:
+        """The samples of the largest group, in order."""
+        return next(iter(grouped(self._compared)), ())
+
+    def failed(self, asked: Asked, outcomes: Sequence[Outcome]) -> StratumError:
+        """Return why there is no agreement: the budget's error, if that could have been enough."""
+        failures = [self._failures[at] for at in sorted(self._failures)]
+        unpaid = [error for error in failures if isinstance(error, BudgetExceeded)]
+        quorum = self._quorum
+        if unpaid and len(self.largest) + len(unpaid) >= quorum.threshold:
+            return unpaid[0]
+        shown = quorum.aspect.shown
+        groups = [(shown(self.values[each[0]]), len(each)) for each in grouped(self._compared)]
+        on = f" on {quorum.aspect.text}" if quorum.aspect.text else ""
+        stopped = quorum.samples - len(self.values) - len(failures)
+        rest = f"\n  - {stopped} stopped: they could not change it" if stopped else ""
+        return QuorumFailed(
+            f"{asked.function}: no {quorum.threshold} of {quorum.samples} samples agree{on}:\n"
+            f"{listed(groups, failures)}{rest}\n"
+            f"  {_remedy(quorum, failures)}",
+            groups,
+            failures,
+        )
+
+
+def _remedy(quorum: Quorum, failures: Sequence[Exception]) -> str:
+    if len(failures) > quorum.samples - quorum.threshold:
+        return "See why the samples failed, then ask again; a larger quorum leaves room for some."
+    return (
+        "Say in intent or context how to decide such cases, compare less (agree_on), or lower "
+        "threshold."
+    )
+
+
+def _is_of_a_sample(error: Exception) -> bool:
+    """Say whether another sample may end otherwise; if not, none of them is asked to its end."""
+    if isinstance(error, AuthenticationFailed):
+        return False
+    return isinstance(error, (AnswerRejected, Refused, CutOff, ProviderError, BudgetExceeded))
+
+
+def _memory(cache: CacheScope) -> Memory | None:
+    inside = current()
+    return None if cache == "none" else memory_for(client_for(inside), inside, cache)
+
+
+def _settled(ask: Ask, known: Reply) -> Settled | None:
+    """Return what a remembered answer means today; None when it no longer holds."""
+    move = judge(ask, known)
+    return move if isinstance(move, Settled) and move.error is None else None

@@ -1,0 +1,329 @@
+"""Where calls are made: a root, the branches below it, and what surrounds each call."""
+
+import asyncio
+import itertools
+import os
+import threading
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from stratum.budget import Ledger
+from stratum.calls import Client, Clock, Place
+from stratum.trace import TraceRecord
+from stratum.turns import Turns
+from stratum.values import dataclass
+
+if TYPE_CHECKING:  # of pydantic models, which take long to make
+    from stratum.reviews import ReviewSink
+
+KEPT = 10_000  # records kept in memory
+
+_lock = threading.Lock()
+_numbers = itertools.count(1)
+_prefix = os.urandom(4).hex()
+
+
+class _Threads:
+    """Who runs the branch of threads without context."""
+
+
+_threads = _Threads()
+
+
+class SystemClock:
+    """Real time, ids and randomness."""
+
+    runs = True
+    is_fixed = False
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def new_id(self) -> str:
+        return str(uuid.uuid4())
+
+    def random(self) -> float:
+        import random as randomness  # a millisecond that few programs need to spend
+
+        return randomness.random()
+
+
+_system_clock = SystemClock()
+
+
+class Root:
+    """One test phase, one fixture, or one outermost flow: where places are counted from.
+
+    `client` answers all calls below it that name none; `wrap` is put around a live client
+    that a call or block names itself. `misses` and `forgotten` are for whoever set the root.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: Clock | None = None,
+        client: Client | None = None,
+        wrap: Callable[[Client], Client] | None = None,
+        model: str | None = None,
+    ) -> None:
+        self.name = name
+        self.clock: Clock = clock or _system_clock
+        self.client = client
+        self.wrap = wrap
+        self.model = model
+        self.askers: dict[tuple[tuple[int, ...], str], _Askers] = {}
+        self.handed: set[int] = set()
+        self.memory: dict[str, Any] = {}
+        self.records: deque[TraceRecord] = deque(maxlen=KEPT)
+        self.pending: dict[int, Callable[[], str]] = {}
+        self.misses: list[Exception] = []
+        self.run: str | None = None
+        self.steps = 0  # requests placed and records kept: whether something goes on
+
+    # Most phases of tests, and most fixtures, make no call: they need neither, and, without them,
+    # are gone when nobody refers to them any more.
+    @cached_property
+    def branch(self) -> "Branch":
+        return Branch(self)
+
+    @cached_property
+    def inside(self) -> "Inside":
+        return Inside(self, self.branch)
+
+    @property
+    def run_id(self) -> str:
+        """What tells this root from all others in ids that leave the process.
+
+        Empty under record and replay, where ids are the same on every run.
+        """
+        if self.clock.is_fixed:
+            return ""
+        if self.run is None:
+            self.run = str(uuid.uuid4())
+        return self.run
+
+
+class _Askers:
+    """Who made one call in branches of one pattern.
+
+    `thread` is the first one's; `branches` holds, by indices, a branch's number in order of
+    arrival and how often it has made the call.
+    """
+
+    __slots__ = ("branches", "thread")
+
+    def __init__(self, thread: int | None) -> None:
+        self.thread = thread
+        self.branches: dict[tuple[int, ...], list[int]] = {}
+
+
+class Branch:
+    """One line of execution below a root: its fan-out indices, and the task that runs it.
+
+    Tasks that a user starts inside a branch are branches of their own, numbered by arrival.
+    A branch that nobody runs yet, or whose own task has ended, is continued by a later task
+    that is alone in its loop: any other may have been started by one that has not called
+    yet. Threads without their caller's context make one branch together (SPEC 4.2).
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        indices: tuple[int, ...] = (),
+        pattern: tuple[int, ...] = (),
+        order: tuple[int, ...] = (),
+        task: object = None,
+        thread: int | None = None,
+        turns: Turns | None = None,
+        outer: "Branch | None" = None,
+    ) -> None:
+        self.root = root
+        self.indices = indices  # those given by arrival count down from -1
+        self.pattern = pattern  # the indices, with -1 for all that were given by arrival
+        self.order = order
+        self.task = task
+        self.thread = thread  # of several that share the branch
+        self.turns = turns  # of the outermost fan-out around that stops early
+        self.outer = outer
+        self.is_stopped = False  # a fan-out cancelled it: it makes no further call
+        self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
+        self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
+        self._arrivals = itertools.count()
+
+    def fork(self, index: int, at: int, turns: Turns | None = None) -> "Branch":
+        """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
+        return Branch(
+            self.root,
+            (*self.indices, index),
+            (*self.pattern, index),
+            (*self.order, at, index),
+            thread=self.thread,
+            turns=self.turns or turns,
+            outer=self,
+        )
+
+    def continued(self) -> "Branch":
+        """Return this branch for the running task to continue."""
+        task = asyncio.current_task()
+        return self._copy(task, self.thread)
+
+    def without_task(self) -> "Branch":
+        """Return this branch for code that runs in no task to continue."""
+        return self._copy(None, self.thread)
+
+    def of_thread(self) -> "Branch":
+        """Return the branch of threads that were started without their caller's context."""
+        with _lock:
+            shared = self._arrive(_threads)
+        number = threading.get_ident()
+        return shared._copy(None, number)
+
+    def _copy(self, task: object, thread: int | None) -> "Branch":
+        return Branch(
+            self.root, self.indices, self.pattern, self.order, task, thread, self.turns, self
+        )
+
+    def check(self) -> None:
+        """Raise `CancelledError` in a branch, or below one, that a fan-out cancelled.
+
+        So no code that goes on after its cancellation makes a further call.
+        """
+        branch: Branch | None = self
+        while branch is not None:
+            if branch.is_stopped:
+                raise asyncio.CancelledError
+            branch = branch.outer
+
+    def claim(self) -> None:
+        """Make the running task the branch's own."""
+        self.task = asyncio.current_task()
+
+    def here(self) -> "Branch":
+        """Return the branch that the running task is on; outside a loop this one."""
+        try:
+            return self.at(asyncio.current_task())
+        except RuntimeError:
+            return self
+
+    def at(self, runner: Any) -> "Branch":
+        if runner is self.task or runner is None:
+            return self
+        if self._is_free(runner) and _is_alone():
+            self._adopt(runner)
+            return self
+        return self._arrive(runner)
+
+    def _is_free(self, runner: Any) -> bool:
+        task = self.task
+        ended = isinstance(task, asyncio.Task) and task.done()
+        return task is None or (ended and not self._was_there(runner))
+
+    def _was_there(self, runner: Any) -> bool:
+        return self._earlier is not None and runner in self._earlier
+
+    def _adopt(self, runner: "asyncio.Task[Any]") -> None:
+        self.task = runner
+        runner.add_done_callback(self._remember_tasks)
+
+    def _remember_tasks(self, ended: "asyncio.Task[Any]") -> None:
+        """Note who had started before the branch's own task ended."""
+        self._earlier = weakref.WeakSet(asyncio.all_tasks(ended.get_loop()))
+
+    def _arrive(self, runner: Any) -> "Branch":
+        if self._arrived is None:
+            self._arrived = weakref.WeakKeyDictionary()
+        branch = self._arrived.get(runner)
+        if branch is None:
+            index, at = -1 - next(self._arrivals), next(_numbers)
+            branch = Branch(
+                self.root,
+                (*self.indices, index),
+                (*self.pattern, -1),
+                (*self.order, at, 0),
+                runner,
+                turns=self.turns,
+                outer=self,
+            )
+            self._arrived[runner] = branch
+        return branch
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """What one `using` sets, together with those around it."""
+
+    client: Client | None
+    model: str | None
+    outer: "Block | None"
+    is_open: bool = True
+    sink: "ReviewSink | Callable[..., Any] | None" = None
+    stub: tuple[Any, Callable[..., Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What surrounds a call."""
+
+    root: Root
+    branch: Branch
+    parent: str | None = None
+    ledger: Ledger | None = None
+    client: Client | None = None
+    model: str | None = None
+    block: Block | None = None
+    is_sync: bool = False  # in the body of a synchronous flow, whose steps give their values
+
+    def on(self, branch: Branch) -> "Inside":
+        """Return the same on another branch; `dataclasses.replace` takes four times as long."""
+        root, parent, ledger, client = self.root, self.parent, self.ledger, self.client
+        return Inside(root, branch, parent, ledger, client, self.model, self.block, self.is_sync)
+
+
+def place(branch: Branch, key: str) -> tuple[Place, bool]:
+    """Take the place of a request; True says that another task or thread made the same one.
+
+    Tasks that the user started are numbered for each key by itself: which of them came first
+    says nothing about a call that only one of them makes.
+    """
+    root, slot = branch.root, (branch.pattern, key)
+    with _lock:
+        root.steps += 1
+        askers = root.askers.get(slot)
+        if askers is None:
+            askers = root.askers[slot] = _Askers(branch.thread)
+        asker = askers.branches.get(branch.indices)
+        if asker is None:
+            asker = askers.branches[branch.indices] = [len(askers.branches), 0]
+        nth, turn = asker
+        asker[1] = turn + 1
+    taken = Place(_numbered(branch.pattern, nth), turn)
+    return taken, nth > 0 or branch.thread != askers.thread
+
+
+def _is_alone() -> bool:
+    """Say whether the running task can have been started by no other of the test's."""
+    main = threading.current_thread() is threading.main_thread()
+    return main and len(asyncio.all_tasks()) == 1
+
+
+def _numbered(pattern: tuple[int, ...], nth: int) -> tuple[int, ...]:
+    """Put a number by arrival into a branch's pattern, at the last index that has none."""
+    if not nth:
+        return pattern
+    last = max(at for at, index in enumerate(pattern) if index < 0)
+    return (*pattern[:last], -1 - nth, *pattern[last + 1 :])
+
+
+def next_number() -> int:
+    """Return a number larger than all before; ids and orders are made of it."""
+    return next(_numbers)
+
+
+def record_id(number: int) -> str:
+    """Return a trace record's id: 16 hex digits, unique across processes."""
+    return f"{_prefix}{number:08x}"
