@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 
 from stratum.hashing import canonical
 from stratum.text import diff_lines, escape, truncate
@@ -39,7 +40,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "a reference", None)
+            raise ComposerError(None, None, "a reference", None)
         return super().compose_node(parent, index)
 
 

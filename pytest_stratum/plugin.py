@@ -267,8 +267,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state is None:
         return
     state.finish(int(exitstatus))
-    if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["stratum"] = state.as_data()
+    output = getattr(session.config, "workeroutput", None)  # to the controller of xdist
+    if output is not None:
+        output["stratum"] = state.as_data()
     broken = state.report.blocks or state.report.errors
     if broken and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -36,7 +36,7 @@ class Aspect:
         paths: tuple[str, ...] = (),
         function: Callable[[Any], Any] | None = None,
     ) -> None:
-        self.text = _text_of(paths, function)
+        self.text: str = _text_of(paths, function)
         self._where = where
         self._contract = contract
         self._annotation = contract.annotation if contract else Any

@@ -54,7 +54,8 @@ def _run(
         return value
     finally:
         asyncio._set_running_loop(None)
-    return _finish(loop, _rest(call, waits_for, branch))
+    rest = _rest(call, waits_for, branch)
+    return _finish(loop, rest)  # pyright: ignore[reportArgumentType] (mypy knows @coroutine)
 
 
 def _finish(loop: asyncio.AbstractEventLoop, rest: Coroutine[Any, Any, T]) -> T:

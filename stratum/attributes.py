@@ -47,7 +47,7 @@ class Types:
 
     def __init__(self, adapter: TypeAdapter[Any]) -> None:
         self._defs: dict[str, Any] = {}
-        self.root = self._values(_schema_of(adapter))
+        self.root: Values = self._values(_schema_of(adapter))
 
     def attribute(self, values: Values, name: str) -> "Values | Lacking":
         """Return what an attribute may hold; `Lacking` if no value has it."""

@@ -166,7 +166,7 @@ class Ledger:
         self.budget = budget
         self.name = name
         self.parent = parent
-        self.expired = False
+        self.expired: bool = False
         self._armed = armed
         self._limit = UNLIMITED if budget.usd is None else Decimal(str(budget.usd))
         self._spent = NOTHING

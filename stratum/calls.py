@@ -65,7 +65,11 @@ def _index(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a function is defined, and what it tells the model; for recordings and reports."""
+    """Where a function is defined, and what it tells the model; for recordings and reports.
+
+    >>> Site("/app/mail.py", "app.mail", "Mail.sort", line=9, intent="Sort the mail").name
+    'sort'
+    """
 
     file: str
     module: str
@@ -89,6 +93,17 @@ class Request:
     replaced and what cannot shape the answer left out: the only form that is hashed or stored.
     `place` is None for calls that are answered from a cache. `cap` is what a budget lowered
     max_tokens to; `fallbacks` are asked when `model` fails, and are not in the key.
+
+    >>> from stratum import ScriptedClient, infer, using
+    >>> @infer(intent="Count the words", model="any/model")
+    ... def count(text: str) -> int: ...
+    >>> client = ScriptedClient([2])
+    >>> with using(client=client):
+    ...     count.run(text="two words")
+    2
+    >>> request = client.requests[0]
+    >>> request.prompt.text, request.attempt, str(request.place)
+    ('text: two words', 0, '#0')
     """
 
     contract: Contract
@@ -157,7 +172,11 @@ def keys_of(
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a call took."""
+    """Tokens that a call took.
+
+    >>> Usage(input=120, output=15)
+    Usage(input=120, output=15)
+    """
 
     input: int = 0
     output: int = 0
@@ -169,6 +188,9 @@ class Quote:
 
     A price of None is unknown, which is not the same as 0. `free` says that nothing will be
     sent, as for an answer that is remembered.
+
+    >>> Quote(input_tokens=100, input_price=0.15).priced
+    False
     """
 
     input_tokens: int | None = None
@@ -186,6 +208,9 @@ class Reply:
     """What came back: JSON data (text when it is no JSON), or why there is none.
 
     `cost` is in US dollars, None when unknown; `wire` notes how it was asked for.
+
+    >>> Reply({"label": "spam"}, Usage(120, 15), model="any/model").outcome
+    'answered'
     """
 
     data: Any = None
@@ -203,6 +228,15 @@ class Exchange:
 
     `expired` counts the ledgers up from the call to the one whose time ran out, and `ms`
     is its limit.
+
+    >>> from stratum import ScriptedClient, infer, using
+    >>> @infer(intent="Say whether the text is friendly", model="any/model")
+    ... def friendly(text: str) -> bool: ...
+    >>> client = ScriptedClient([True])
+    >>> with using(client=client):
+    ...     kind = friendly.run(text="Hello!")
+    >>> Exchange(client.requests[0], Reply(kind), "answered").outcome
+    'answered'
     """
 
     request: Request
@@ -220,6 +254,21 @@ class Client(Protocol):
     A client may also have `settled(requests, ok)`, called once at the end of a call that
     was not cancelled, `live = False` when it costs nothing and is never recorded, and
     `waits = False` when it answers without waiting for anything: `.run()` is faster then.
+
+    >>> from stratum import infer, using
+    >>> class Polite:
+    ...     live = False
+    ...
+    ...     async def complete(self, request: Request) -> Reply:
+    ...         return Reply("please" in request.prompt.text)
+    ...
+    ...     async def quote(self, request: Request) -> Quote:
+    ...         return Quote(0, 0.0, 0.0)
+    >>> @infer(intent="Say whether the text is polite", model="any/model")
+    ... def polite(text: str) -> bool: ...
+    >>> with using(client=Polite()):
+    ...     polite.run(text="More, please")
+    True
     """
 
     async def complete(self, request: Request) -> Reply:

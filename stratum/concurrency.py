@@ -153,7 +153,7 @@ class _Plan:
         validate: Validate | None,
         limit: int | None,
     ) -> None:
-        self.name = name
+        self.name: Literal["parallel", "race"] = name
         self.require = require
         self.needed = needed
         self.validate = validate

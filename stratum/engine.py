@@ -62,8 +62,9 @@ async def drive(
 
 
 def _tell(client: Client, run: Run, *, ok: bool) -> None:
-    if hasattr(client, "settled"):
-        client.settled(run.requests, ok)
+    settled = getattr(client, "settled", None)
+    if settled is not None:
+        settled(run.requests, ok)
 
 
 def _placed(ask: Ask, branch: Branch) -> Request:

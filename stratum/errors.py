@@ -65,7 +65,7 @@ class PreconditionFailed(InputError):
 
     def __init__(self, function: str, violations: Sequence[str]) -> None:
         self.function = function
-        self.violations = tuple(violations)
+        self.violations: tuple[str, ...] = tuple(violations)
         listed = "\n".join(f"  - {violation}" for violation in self.violations)
         super().__init__(f"{function} was called with inputs it does not take:\n{listed}")
 
@@ -84,7 +84,7 @@ class AnswerRejected(StratumError):
     def __init__(self, function: str, attempts: int, violations: Sequence[str]) -> None:
         self.function = function
         self.attempts = attempts
-        self.violations = tuple(violations)
+        self.violations: tuple[str, ...] = tuple(violations)
         times = "1 attempt" if attempts == 1 else f"{attempts} attempts"
         listed = "\n".join(f"  - {violation}" for violation in self.violations)
         super().__init__(f"{function} got no acceptable answer in {times}; the last one:\n{listed}")
@@ -108,8 +108,8 @@ class QuorumFailed(StratumError):
     def __init__(
         self, message: str, groups: Sequence[tuple[str, int]], failures: Sequence[Exception]
     ) -> None:
-        self.groups = tuple(groups)
-        self.failures = tuple(failures)
+        self.groups: tuple[tuple[str, int], ...] = tuple(groups)
+        self.failures: tuple[Exception, ...] = tuple(failures)
         super().__init__(message)
 
 
@@ -128,7 +128,7 @@ class ConvergenceFailure(StratumError):
     """
 
     def __init__(self, message: str, history: Sequence[tuple[object, str]]) -> None:
-        self.history = tuple(history)
+        self.history: tuple[tuple[object, str], ...] = tuple(history)
         super().__init__(message)
 
 
@@ -180,7 +180,7 @@ class RecordingMissing(RecordingError):
     """Replay met a call that is not recorded; `drifts` are the causes."""
 
     def __init__(self, message: str, drifts: Sequence[object] = ()) -> None:
-        self.drifts = tuple(drifts)
+        self.drifts: tuple[object, ...] = tuple(drifts)
         super().__init__(message)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from stratum.roots import Inside, next_number
 from stratum.scope import current, enter, leave
@@ -30,7 +30,7 @@ class Success(Generic[T_co]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Success) and other.value == self.value
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Success({self.value!r})"

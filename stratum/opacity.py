@@ -109,8 +109,8 @@ def _walk(arms: Arms, value: Any, path: str, take: Take) -> Any:
         case AbstractSet():
             ordered = sorted(value, key=lambda element: canonical(jsonable(element, path)))
             return _walk_elements(arms, ordered, path, take)
-        case tuple() if hasattr(value, "_fields"):
-            return list(_walk_named(arms, dict(zip(value._fields, value, strict=True)), path, take))
+        case tuple() if (names := getattr(value, "_fields", None)) is not None:
+            return list(_walk_named(arms, dict(zip(names, value, strict=True)), path, take))
         case list() | tuple():
             return _walk_elements(arms, value, path, take)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

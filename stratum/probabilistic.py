@@ -1,6 +1,6 @@
 """Answers that may differ from call to call, as a value that says so."""
 
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from stratum.agreement import Aspect, On, aspect, grouped, listed
 from stratum.contracts import Contract
@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SampleGroup(Generic[T]):
-    """Samples that agree: `on` is what they agree on, as data, `share` their part of all."""
+    """Samples that agree: `on` is what they agree on, as data, `share` their part of all.
+
+    >>> SampleGroup(on="spam", samples=("spam", "spam"), share=2 / 3).on
+    'spam'
+    """
 
     on: Any
     samples: tuple[T, ...]
@@ -164,7 +168,7 @@ class Probabilistic(Generic[T]):
             self._ignored("is not equal to any answer")
         return NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __copy__(self) -> "Probabilistic[T]":
         return self

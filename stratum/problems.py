@@ -75,7 +75,8 @@ def problems(
     for one in error.errors(include_url=False):
         path, value = _path(one["loc"], answer), one["input"]
         if one["type"] in _TAGGED:
-            path, value = (*path, one["ctx"]["discriminator"].strip("'")), one["ctx"].get("tag")
+            context = one.get("ctx", {})
+            path, value = (*path, context["discriminator"].strip("'")), context.get("tag")
         hidden = hides(tuple(map(str, path)))
         got = "" if one["type"] in _ABSENT else f" (got {_shown(value, hidden=hidden)})"
         texts = found.setdefault((_place(path), got), [])

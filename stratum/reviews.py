@@ -1,7 +1,7 @@
 """What is asked of a person, what comes back, and the seam to whoever shows it."""
 
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -20,7 +20,7 @@ class PendingReview(BaseModel):
     True
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
     id: str
     question: str
@@ -51,7 +51,7 @@ class HumanAnswer(BaseModel):
     True
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     value: Any
     reviewer: str | None = None

@@ -227,7 +227,7 @@ class Branch:
         return self._earlier is not None and runner in self._earlier
 
     def _adopt(self, runner: "asyncio.Task[Any]") -> None:
-        self.task = runner
+        self.task: object = runner
         runner.add_done_callback(self._remember_tasks)
 
     def _remember_tasks(self, ended: "asyncio.Task[Any]") -> None:

@@ -48,10 +48,10 @@ class Process:
         self.make_sink: Callable[[Any], ReviewSink] | None = None
         self.sink: ReviewSink | Callable[..., Any] | None = None
         self.at_console: list[object] = []  # the reviews in line for the terminal
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
 
-process = Process()
+process: Process = Process()
 _inside: ContextVar[Inside | None] = ContextVar("stratum", default=None)
 
 
@@ -134,7 +134,14 @@ def keep(record: TraceRecord, root: Root) -> None:
 
 
 def traces() -> tuple[TraceRecord, ...]:
-    """Return the trace records of this process, oldest first (the last 10,000)."""
+    """Return the trace records of this process, oldest first (the last 10,000).
+
+    >>> from stratum import compute
+    >>> compute(lambda n: 2 * n)(4)
+    8
+    >>> traces()[-1].output
+    8
+    """
     return tuple(process.records)
 
 
@@ -253,6 +260,13 @@ def using(
 
     A `ScriptedClient` answers as scripted in every mode; a live client is recorded and
     replayed like the default one. `review_sink` is where `await_human` asks.
+
+    >>> from stratum import ScriptedClient, infer
+    >>> @infer(intent="Count the words", model="any/model")
+    ... def count(text: str) -> int: ...
+    >>> with using(client=ScriptedClient([2])):
+    ...     count.run(text="two words")
+    2
     """
     _check_choice("using", client, model)
     if review_sink is not None:
@@ -315,15 +329,27 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def now() -> datetime:
-    """Return the time, aware and in UTC; the same on every run under record and replay."""
+    """Return the time, aware and in UTC; the same on every run under record and replay.
+
+    >>> now().tzname()
+    'UTC'
+    """
     return current().root.clock.now()
 
 
 def new_id() -> str:
-    """Return a new UUID as text; under record and replay derived from place and count."""
+    """Return a new UUID as text; under record and replay derived from place and count.
+
+    >>> len(new_id())
+    36
+    """
     return current().root.clock.new_id()
 
 
 def random() -> float:
-    """Return a number in [0, 1); under record and replay derived from place and count."""
+    """Return a number in [0, 1); under record and replay derived from place and count.
+
+    >>> 0 <= random() < 1
+    True
+    """
     return current().root.clock.random()

@@ -116,10 +116,10 @@ def is_among(value: Any, options: list[Any]) -> bool:
 
 async def _decided(sink: ReviewSink, review: PendingReview, request: Request) -> Reply:
     """Return the first decision that fits, telling the person what was wrong before."""
+    answer = HumanAnswer(value=None)
     for _ in range(MOST):
-        answer: Any = await sink.decision(review.id)
-        if not isinstance(answer, HumanAnswer):
-            answer = HumanAnswer(value=answer)
+        given: Any = await sink.decision(review.id)
+        answer = given if isinstance(given, HumanAnswer) else HumanAnswer(value=given)
         problems = misfits(request, answer.value)
         if not problems:
             break

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from stratum.errors import (
     Refused,
 )
 from stratum.redact import Secrets
-from stratum.roots import Inside, next_number, record_id
+from stratum.roots import Branch, Inside, next_number, record_id
 from stratum.scope import (
     continued,
     current,
@@ -138,7 +138,8 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
     def __eq__(self, other: object) -> bool:
         self._misused("compared")
 
-    __hash__ = object.__hash__
+    def __hash__(self) -> int:
+        return id(self)
 
     def __iter__(self) -> Any:
         self._misused("iterated over")
@@ -234,9 +235,9 @@ class Span:
         self, kind: Kind, function: str, values: Mapping[str, Any], inputs: Inputs
     ) -> None:
         inside = current()
-        self.branch = inside.branch.here()
-        self.number = next_number()
-        self.id = record_id(self.number)
+        self.branch: Branch = inside.branch.here()
+        self.number: int = next_number()
+        self.id: str = record_id(self.number)
         self.around = inside
         self._inside: Inside | None = None
         self.secrets: Secrets = secrets()
@@ -317,7 +318,9 @@ _ENDINGS: dict[type[BaseException], Ending] = {
 
 
 @asynccontextmanager
-async def inside_of(span: Span, budget: Budget | None, name: str) -> Any:
+async def inside_of(
+    span: Span, budget: Budget | None, name: str
+) -> AsyncIterator[Ledger | None]:
     """Let the span, and its budget if it has one, surround the body; gives the ledger."""
     inside = span.inside
     if budget is None:

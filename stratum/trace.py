@@ -51,6 +51,16 @@ class TraceRecord:
     `inputs` and `output` are JSON data with secrets replaced and opaque values as their
     size. `place` is where the call was made, `order` sorts the records of one parent; `outcome` is
     how it ended, `error` the text; `details` are what only its kind of step has.
+
+    >>> from stratum import compute, traces
+    >>> @compute
+    ... def double(n: int) -> int:
+    ...     return 2 * n
+    >>> double(4)
+    8
+    >>> record = traces()[-1]
+    >>> record.kind, record.outcome, dict(record.inputs), record.output
+    ('compute', 'ok', {'n': 4}, 8)
     """
 
     id: str

@@ -55,7 +55,7 @@ class Turns:
     """
 
     def __init__(self, steps: Callable[[], int], *, is_needed: bool) -> None:
-        self.is_needed = is_needed
+        self.is_needed: bool = is_needed
         self._loop = asyncio.get_running_loop()
         self._steps = steps
         self._lock = threading.Lock()

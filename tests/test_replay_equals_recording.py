@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from stratum import Budget, Request, flow, infer, parallel, race
+from stratum import Budget, Request, flow, infer, parallel, race, refine
 from tests.replaying import Recorded
 
 RECORDINGS = 5  # of each scenario, each replayed `REPLAYS` times
 REPLAYS = 20
+
+
+def parity(number: int) -> int:
+    return number % 2
 
 
 @infer(intent="Say a number")
@@ -20,6 +24,28 @@ def say(text: str) -> int: ...
 
 @infer(intent="Say a large number", ensure=lambda n: n > 30, retries=1)
 def say_large(text: str) -> int: ...
+
+
+@infer(intent="Say a digit", quorum=5, threshold=2, agree_on=lambda n: n % 3, retries=0)
+def agree(text: str) -> int: ...
+
+
+@infer(intent="Say a large number", quorum=4, agree_on=parity, ensure=lambda n: n > 30, retries=1)
+def agree_on_large(text: str) -> int: ...
+
+
+@infer(intent="Say a number", stable=False, samples=3, ensure=lambda n: n > 30, retries=1)
+def vary(text: str) -> int: ...
+
+
+@refine(until=lambda n: n > 70, feedback=lambda n: f"{70 - n} are missing")
+@infer(intent="Say a number", ensure=lambda n: n > 20, retries=1)
+def grow(text: str) -> int: ...
+
+
+@refine(until=lambda n: n > 60, max_iterations=4)
+@infer(intent="Say a number", quorum=3, agree_on=parity, budget=Budget(usd=0.05))
+def grow_together(text: str) -> int: ...
 
 
 @flow
@@ -99,6 +125,52 @@ async def turned_away_twice() -> Any:
     return [str(end.value if end.ok else end.error) for end in (*ends, *await turned_away())]
 
 
+async def one_agrees() -> Any:
+    return await agree(text="a")
+
+
+async def several_agree() -> Any:
+    return await parallel(agree(text="a"), agree(text="a"), twice("a"), agree_on_large(text="b"))
+
+
+async def the_first_to_agree() -> Any:
+    return await race(agree(text="a"), agree_on_large(text="a"), twice("b"))
+
+
+@flow(budget=Budget(usd=0.0050))
+async def agree_poorly(text: str) -> Any:
+    return await parallel(agree(text=text), say(text=text), agree_on_large(text=text), require=0)
+
+
+async def agreements_within_a_budget() -> Any:
+    ends = await agree_poorly("a")
+    return [str(end.value if end.ok else end.error) for end in ends]
+
+
+async def samples_of_several() -> Any:
+    ends = await parallel(vary(text="a"), vary(text="a"), vary(text="b"), require=0)
+    return [str(end.value if end.ok else end.error) for end in ends]
+
+
+@flow(budget=Budget(usd=0.0030))
+async def samples_within_a_budget() -> Any:
+    ends = await parallel(vary(text="a"), say(text="a"), require=0)
+    return [str(end.value if end.ok else end.error) for end in ends]
+
+
+async def one_grows() -> Any:
+    return await grow(text="a")
+
+
+async def several_grow() -> Any:
+    ends = await parallel(grow(text="a"), grow(text="a"), grow_together(text="b"), require=0)
+    return [str(end.value if end.ok else end.error) for end in ends]
+
+
+async def the_first_to_grow() -> Any:
+    return await race(grow(text="a"), grow_together(text="a"), twice("b"))
+
+
 SCENARIOS: list[Callable[[], Awaitable[Any]]] = [
     all_of_them,
     the_first_of_many,
@@ -112,6 +184,15 @@ SCENARIOS: list[Callable[[], Awaitable[Any]]] = [
     within_a_budget,
     short_of_tokens,
     turned_away_twice,
+    one_agrees,
+    several_agree,
+    the_first_to_agree,
+    agreements_within_a_budget,
+    samples_of_several,
+    samples_within_a_budget,
+    one_grows,
+    several_grow,
+    the_first_to_grow,
 ]
 
 

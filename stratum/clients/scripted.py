@@ -52,7 +52,7 @@ class ScriptedClient:
             )
         self.requests: list[Request] = []
         self._function = script if callable(script) else None
-        self.waits = callable(script)  # a function may wait
+        self.waits: bool = callable(script)  # a function may wait
         self._rest = iter(()) if callable(script) else iter(script)
         self._tokens = tokens
         self._price = price

@@ -55,7 +55,7 @@ OpenAI or AsyncOpenAI client (not their with_raw_response, with_streaming_respon
 forms). Write other calls as @infer functions.
     """
     if isinstance(function, _Wrapped):
-        return function
+        return typing.cast(F, function)
     library, is_async = wrappable(function)
     kind = _Awaited if is_async else _Plain
     return typing.cast(F, kind(function, library, sys._getframe(1)))

@@ -47,7 +47,7 @@ class RecordingClient:
     ) -> None:
         self._store = store
         self._inner = None if inner is None else FallbackClient(inner)
-        self.waits = inner is not None
+        self.waits: bool = inner is not None
         self._pending = pending
         self._claims = claims
         self._quotes: dict[str, Quote] = {}

@@ -32,7 +32,7 @@ class Lease:
     """
 
     def __init__(self, folder: Path, run: str) -> None:
-        self.path = _path(folder, run)
+        self.path: Path = _path(folder, run)
         self.run = run
         self._file: int | None = None
         if hasattr(os, "register_at_fork"):

@@ -24,7 +24,7 @@ class Pending:
     def __init__(self, settings: Settings, run: str, *, reuse: bool = True) -> None:
         folder = settings.state_folder
         self._settings = settings
-        self.cache = PatientCache(DiskCache(folder / "cache"))
+        self.cache: PatientCache = PatientCache(DiskCache(folder / "cache"))
         self._runs = folder / "runs"
         self._lease = Lease(self._runs, run)
         self._run = run

@@ -53,13 +53,13 @@ class GoldenStore:
     unwritten: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recordings = Recordings(self.settings.recordings_folder, self.settings.root)
+        self.recordings: Recordings = Recordings(self.settings.recordings_folder, self.settings.root)
         self._given: dict[tuple[str, str, str], Sample] = {}
         self._meetings: dict[Root, list[tuple[Request, Sample]]] = {}
         self._passed: set[Root] = set()
         self._met: set[tuple[Root, str, str]] = set()
         self._lock = threading.Lock()
-        self.oldest = oldest_day(self.settings)
+        self.oldest: str | None = oldest_day(self.settings)
 
     def is_stale(self, sample: Sample) -> bool:
         """Say whether a recorded call is older than `max_age`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,7 +28,7 @@ _REVIEW = re.compile(rf"({_ID})\.review\.json")
 class Asked(BaseModel):
     """What the file of a review holds: it, and what was wrong with the last decision."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     review: PendingReview
     problems: list[str] = []
@@ -40,7 +40,7 @@ class Ended(BaseModel):
     `taken` says that whoever asked has it.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     ending: ReviewEnding
     at: datetime
@@ -51,7 +51,7 @@ class Ended(BaseModel):
 class Filed(BaseModel):
     """A review as it stands in the folder."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     review: PendingReview
     problems: list[str]

@@ -194,7 +194,7 @@ Respond = Callable[[str, str, bytes], Response]
 class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # head and body are two writes: 40 ms a request with it
-    server: "_Server"
+    server: "_Server"  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         self.do_POST()
@@ -300,6 +300,7 @@ def _completion(body: Json, choice: Choice) -> Json:
             "total_tokens": prompt + completion,
         },
         "system_fingerprint": NATURE,
+        "service_tier": "default",
     }
 
 
