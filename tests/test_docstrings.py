@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import stratum
+from stratum.scope import process
 
 NAMES = sorted(
     each.name
@@ -21,6 +22,14 @@ def examples(module: ModuleType) -> list[doctest.DocTest]:
     return [each for each in found if each.examples]
 
 
+@pytest.fixture
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the process configured as it was."""
+    for name in ("client", "model", "sink"):
+        monkeypatch.setattr(process, name, getattr(process, name))
+
+
+@pytest.mark.usefixtures("_as_before")
 @pytest.mark.parametrize("name", NAMES)
 def test_the_examples_of_a_module_run(name: str) -> None:
     said: list[str] = []
