@@ -22,7 +22,7 @@ class Recorder:
     def __init__(
         self, store: GoldenStore, *, run: str | None = None, controls: bool = False
     ) -> None:
-        self.run = run or uuid4().hex
+        self.run: str = run or uuid4().hex
         self._store = store
         self._controls = controls
         state = store.settings.state_folder

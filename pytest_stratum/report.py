@@ -33,9 +33,9 @@ class Report:
 
     def __init__(self, root: Path) -> None:
         self.blocks: dict[str, Block] = {}
-        self.counts = Counts()
-        self.live = 0
-        self.live_cost = 0.0
+        self.counts: Counts = Counts()
+        self.live: int = 0
+        self.live_cost: float = 0.0
         self.reasons: list[str] = []
         self.notes: list[str] = []
         self.errors: dict[str, None] = {}  # what no test may hide, such as a leaking secret

@@ -1,6 +1,6 @@
 """What a run has to say, as the data that report files and CI are made of."""
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,7 +16,7 @@ MOST = 1e15  # dollars; what a golden file says beyond is no price
 class _Part(BaseModel):
     """A part of the report: exactly these fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Calls(_Part):

@@ -56,17 +56,17 @@ class StratumSession:
         self.mode = mode
         self.config = config
         self.discarded: set[str] = set()
-        self.progress = Progress()
+        self.progress: Progress = Progress()
         self._network = Network()
         self._fixtures: dict[Any, tuple[Root, Any]] = {}
         self._before = (process.settings, process.no_live_calls)
-        self.settings = self._load(config)
-        self.report = Report(self.settings.root)
+        self.settings: Settings = self._load(config)
+        self.report: Report = Report(self.settings.root)
         self._store: GoldenStore | None = None
         self._client: RecordingClient | None = None
         self.recorder: Recorder | None = None
         self.workers: list[Progress] = []
-        self.crashed = False
+        self.crashed: bool = False
 
     def _load(self, config: pytest.Config) -> Settings:
         try:

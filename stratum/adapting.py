@@ -5,10 +5,20 @@ from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
 from dataclasses import replace
 from functools import partial, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_args,
+    overload,
+)
 
 from stratum.arguments import function_name, signature_of
-from stratum.checks import Condition, conditions, violations
+from stratum.checks import Condition, Conditions, Predicate, conditions, violations
 from stratum.errors import AnswerRejected, ConditionError, DeclarationError, PostconditionFailed
 from stratum.infer import Infer
 from stratum.opacity import hides
@@ -49,7 +59,7 @@ class Adaptive(Generic[P, R]):
         self._path: Path | None = None
         update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         if in_sync_flow():
             return self.run(*args, **kwargs)  # type: ignore[return-value]
         values = self._inputs.bind(args, kwargs)
@@ -138,9 +148,24 @@ class Adaptive(Generic[P, R]):
             raise PostconditionFailed(self._inputs.name, 1, found)
 
 
+if TYPE_CHECKING:
+
+    class _MakeAdaptive(Protocol):
+        """`@adaptive(...)`: puts two functions behind a `def` or an `async def`."""
+
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Adaptive[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Adaptive[P, R]: ...
+
+
 def adaptive(
-    *, compute: Callable[..., Any], infer: Any, when: Callable[..., Any], ensure: Any = None
-) -> Callable[[Callable[P, R] | Callable[P, Coroutine[Any, Any, R]]], Adaptive[P, R]]:
+    *,
+    compute: Callable[..., Any],
+    infer: Infer[..., Any],
+    when: Predicate,
+    ensure: Conditions = None,
+) -> "_MakeAdaptive":
     """Make a function that `compute` carries out where `when` says so, and `infer` elsewhere.
 
     `when` takes the inputs by name and returns a bool: a lambda, a function, or a `@compute`
@@ -160,7 +185,7 @@ def adaptive(
     'billing'
     """
 
-    def decorate(function: Callable[..., Any]) -> Adaptive[P, R]:
+    def decorate(function: Callable[..., Any]) -> Adaptive[Any, Any]:
         name = function_name(function)
         signature, hints = signature_of(function, name)
         if is_method(function, signature):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from pydantic_core import to_jsonable_python
 
 from stratum.analysis import calls_infer
-from stratum.attributes import Lacking, Types
+from stratum.attributes import Lacking, Types, Values
 from stratum.contracts import Contract
 from stratum.errors import ConditionError, DeclarationError
 from stratum.hashing import canonical, jsonable
@@ -139,9 +139,9 @@ def _check_path(path: Any, contract: Contract | None, where: str) -> None:
     types = Types(contract.adapter)
     values = types.root
     for step in path.split("."):
-        found = types.item(values, step)
-        if isinstance(found, Lacking):
-            found = types.attribute(values, step)
+        found = types.attribute(values, step)
+        if isinstance(found, Lacking) and _has_items(values):
+            found = types.item(values, step)
         if isinstance(found, Lacking):
             fields = ", ".join(found.fields) or "no fields: leave it out to compare all of it"
             raise DeclarationError(
@@ -149,6 +149,10 @@ def _check_path(path: Any, contract: Contract | None, where: str) -> None:
                 f"  It has {fields}."
             )
         values = found
+
+
+def _has_items(values: Values) -> bool:
+    return any(each["type"] in ("dict", "typed-dict") for each in values or ())
 
 
 def _read(value: Any, steps: tuple[str, ...]) -> Any:

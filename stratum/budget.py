@@ -5,7 +5,7 @@ import bisect
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import field
 from decimal import ROUND_FLOOR, Decimal
@@ -161,13 +161,20 @@ class Ledger:
     """
 
     def __init__(
-        self, budget: Budget, name: str, parent: "Ledger | None" = None, *, armed: bool = True
+        self,
+        budget: Budget,
+        name: str,
+        parent: "Ledger | None" = None,
+        *,
+        armed: bool = True,
+        when_calm: Callable[[Callable[[], None]], None] = lambda expire: expire(),
     ) -> None:
         self.budget = budget
         self.name = name
         self.parent = parent
         self.expired: bool = False
         self._armed = armed
+        self._when_calm = when_calm
         self._limit = UNLIMITED if budget.usd is None else Decimal(str(budget.usd))
         self._spent = NOTHING
         self._reserved = NOTHING
@@ -349,7 +356,7 @@ class Ledger:
     def _arm(self, loop: asyncio.AbstractEventLoop, timer: list[asyncio.TimerHandle]) -> None:
         left = self.seconds_left()
         if left <= 0:
-            self.expire()
+            self._when_calm(self.expire)
         else:
             timer[:] = [loop.call_later(left, self._arm, loop, timer)]
 

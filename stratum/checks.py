@@ -3,10 +3,10 @@
 import ast
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, TypeAlias
 
 from stratum.errors import ConditionError, DeclarationError
 from stratum.hashing import jsonable
@@ -26,6 +26,11 @@ _ACCEPTED = (
     'a ("message", predicate) pair, or a list of these.'
 )
 
+# What users may pass. Callable[..., Any] would say it, but then pyright finds that the parameter
+# of a lambda is of an unknown type.
+Predicate: TypeAlias = Callable[[Any], Any] | Callable[Concatenate[Any, ...], Any]
+OneCondition: TypeAlias = Predicate | tuple[str, Predicate]
+Conditions: TypeAlias = OneCondition | Sequence[OneCondition] | None
 
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
@@ -92,7 +97,7 @@ def violations(
         try:
             verdict = condition.call(result, values)
         except AssertionError as error:
-            verdict = str(error) or False
+            verdict = _own_words(error) or False
         except Exception as error:
             said = _said(redact(str(error)))
             raise _raised(f"{function}: {kind} {condition.source}", error, said) from error
@@ -105,6 +110,15 @@ def violations(
             detail = complaint or _actual(condition.paths, {**values, "": result}, hides, redact)
             broken.append(escape(f"{kind}: {condition.source}{detail}"))
     return tuple(broken)
+
+
+def _own_words(error: AssertionError) -> str:
+    """Return what an `assert` says, without what pytest adds in the modules that it rewrites.
+
+    That shows values by their `repr`, memory addresses among them, which are no text to send.
+    """
+    said = str(error)
+    return "" if said.startswith("assert ") else said.partition("\nassert ")[0]
 
 
 @dataclass(frozen=True)

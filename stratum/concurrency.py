@@ -21,7 +21,7 @@ from stratum.fan_out import (
 from stratum.roots import Inside
 from stratum.scope import in_sync_flow, surrounded
 from stratum.steps import Call, Inputs, RunnableCall, Span, step
-from stratum.turns import idle
+from stratum.turns import IDLE, idle
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -84,8 +84,21 @@ def parallel(
 ) -> RunnableCall[tuple[Success[T] | Failure, ...]]: ...
 @overload
 def parallel(
+    s1: Awaitable[T],
+    s2: Awaitable[T],
+    s3: Awaitable[T],
+    s4: Awaitable[T],
+    s5: Awaitable[T],
+    /,
     *steps: Awaitable[T],
-    require: Literal["all", "any"] | int = ...,
+    require: All = ...,
+    validate: Validate | None = ...,
+    limit: int | None = ...,
+) -> RunnableCall[tuple[T, ...]]: ...
+@overload
+def parallel(
+    *steps: Awaitable[T],
+    require: Literal["any"] | int,
     validate: Validate | None = ...,
     limit: int | None = ...,
 ) -> RunnableCall[tuple[T, ...]]: ...
@@ -286,7 +299,7 @@ class _FirstFailure:
         if self._root.clock.runs:
             await asyncio.sleep(0)
         else:
-            await idle(lambda: self._root.steps)
+            await idle(lambda: self._root.steps, IDLE // 2)  # no further reply is given meanwhile
         return True
 
 

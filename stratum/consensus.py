@@ -1,6 +1,6 @@
 """Ask until enough samples of a call agree."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from stratum.agreement import Aspect, grouped, listed
@@ -23,6 +23,9 @@ from stratum.recording.memory import Memory, memory_for
 from stratum.repeated import Asked
 from stratum.scope import client_for, current
 from stratum.steps import Span, inside_of
+from stratum.turns import IDLE, idle
+
+REPLIED = (AnswerRejected, Refused, CutOff)  # what a reply may mean for one sample
 
 
 class Quorum:
@@ -84,9 +87,10 @@ class Quorum:
 
     async def _agreed(self, asked: Asked, run: Run, details: dict[str, Any]) -> Any:
         runs = [Run() for _ in range(self.samples)]
-        count = _Count(self)
+        inside = current()
+        count = _Count(self, lambda: inside.root.steps)
         starts = [asked.start(each) for each in runs]
-        outcomes = await fan_out(starts, count, turns=early(current()))
+        outcomes = await fan_out(starts, count, turns=early(inside))
         if count.fatal is not None:
             raise count.fatal
         agreed = count.largest
@@ -100,26 +104,39 @@ class Quorum:
 class _Count:
     """Counts the samples as they end; says that it is enough when the end is certain."""
 
-    def __init__(self, quorum: Quorum) -> None:
+    def __init__(self, quorum: Quorum, steps: Callable[[], int]) -> None:
         self.fatal: Exception | None = None
         self.values: dict[int, Any] = {}
         self._compared: dict[int, Any] = {}
-        self._failures: dict[int, Exception] = {}
         self._quorum = quorum
+        self._steps = steps
+        self._open = quorum.samples
 
-    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool:
+    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool | Awaitable[bool]:
         outcome = outcomes[at]
+        self._open -= 1
         if isinstance(outcome, Failure):
             if not _is_of_a_sample(outcome.error):
                 self.fatal = outcome.error
-                return True
-            self._failures[at] = outcome.error
-        elif outcome is not None:
+            if self._is_certain() and not isinstance(outcome.error, REPLIED):
+                return self._with_the_others()
+            return self._is_certain()
+        if outcome is not None:
             self.values[at] = outcome.value
             self._compared[at] = self._quorum.aspect.of(outcome.value)
-        open_ = self._quorum.samples - len(self.values) - len(self._failures)
-        most = len(self.largest)
-        return most >= self._quorum.threshold or most + open_ < self._quorum.threshold
+        return self._is_certain()
+
+    def _is_certain(self) -> bool:
+        most, threshold = len(self.largest), self._quorum.threshold
+        return self.fatal is not None or most >= threshold or most + self._open < threshold
+
+    async def _with_the_others(self) -> bool:
+        """Let those fail that fail for the same reason, such as a budget, before they are stopped.
+
+        No recording says which of them came first. No reply is given meanwhile: that takes longer.
+        """
+        await idle(self._steps, IDLE // 4)
+        return True
 
     @property
     def largest(self) -> tuple[int, ...]:
@@ -128,7 +145,7 @@ class _Count:
 
     def failed(self, asked: Asked, outcomes: Sequence[Outcome]) -> StratumError:
         """Return why there is no agreement: the budget's error, if that could have been enough."""
-        failures = [self._failures[at] for at in sorted(self._failures)]
+        failures = [each.error for each in outcomes if isinstance(each, Failure)]
         unpaid = [error for error in failures if isinstance(error, BudgetExceeded)]
         quorum = self._quorum
         if unpaid and len(self.largest) + len(unpaid) >= quorum.threshold:
@@ -160,7 +177,7 @@ def _is_of_a_sample(error: Exception) -> bool:
     """Say whether another sample may end otherwise; if not, none of them is asked to its end."""
     if isinstance(error, AuthenticationFailed):
         return False
-    return isinstance(error, (AnswerRejected, Refused, CutOff, ProviderError, BudgetExceeded))
+    return isinstance(error, (*REPLIED, ProviderError, BudgetExceeded))
 
 
 def _memory(cache: CacheScope) -> Memory | None:

@@ -162,10 +162,11 @@ def _is_plain(value: Any) -> bool:
     """Say whether a value is the usual answer: a model of texts and finite numbers only."""
     if getattr(value, "__pydantic_extra__", True):
         return False
-    return all(
-        type(each) in _NEVER_ENDLESS or (type(each) is float and isfinite(each))
-        for each in value.__dict__.values()
-    )
+    for each in value.__dict__.values():
+        kind = type(each)
+        if kind not in _NEVER_ENDLESS and not (kind is float and isfinite(each)):
+            return False
+    return True
 
 
 def _endless(value: Any, path: Path) -> list[tuple[Path, float | Decimal]]:

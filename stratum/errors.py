@@ -38,6 +38,7 @@ StratumWarning (UserWarning)
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class StratumError(Exception):
@@ -127,8 +128,8 @@ class ConvergenceFailure(StratumError):
     `history` has each turn's output, and what was said of it.
     """
 
-    def __init__(self, message: str, history: Sequence[tuple[object, str]]) -> None:
-        self.history: tuple[tuple[object, str], ...] = tuple(history)
+    def __init__(self, message: str, history: Sequence[tuple[Any, str]]) -> None:
+        self.history: tuple[tuple[Any, str], ...] = tuple(history)
         super().__init__(message)
 
 

@@ -93,16 +93,21 @@ async def fan_out(
 def early(inside: Inside) -> Turns | None:
     """Return the turns of a fan-out that may stop early; None within one that has them."""
     if inside.branch.turns is None:
-        return Turns(lambda: inside.root.steps, is_needed=True)
+        return Turns(lambda: inside.root.steps, inside.root.calm, is_needed=True)
     inside.branch.turns.need()
     return None
 
 
 def contended(inside: Inside) -> Turns | None:
-    """Return the turns of a fan-out whose branches share what a budget has left, if they do."""
-    if inside.branch.turns is not None or inside.ledger is None or not inside.ledger.needs_quote:
+    """Return the turns of a fan-out that runs all branches, where they may come to be needed.
+
+    They are where the branches share what a budget has left, and where a recorded fan-out below
+    stops early: whether it did before another branch failed is then recorded, too.
+    """
+    shares = inside.ledger is not None and inside.ledger.needs_quote
+    if inside.branch.turns is not None or not (shares or inside.root.client is not None):
         return None
-    return Turns(lambda: inside.root.steps, is_needed=False)
+    return Turns(lambda: inside.root.steps, inside.root.calm, is_needed=False)
 
 
 class _Run:
@@ -128,12 +133,22 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 for index in range(self._first):
                     self._begin(index, group)
+                await self._ended()
         except BaseExceptionGroup as errors:  # only what the verdict raised: branches keep theirs
             raise errors.exceptions[0] from None
         for index, failure in self._failures.items():  # those that came together with the last one
             self.outcomes[index] = failure
         if not self._is_over and any(task.cancelled() for task in self._tasks.values()):
             raise asyncio.CancelledError
+
+    async def _ended(self) -> None:
+        """Wait for all branches; a cancellation stops them before it is passed on to them."""
+        try:
+            while running := [task for task in self._tasks.values() if not task.done()]:
+                await asyncio.wait(running)
+        except asyncio.CancelledError:
+            self._stop_others(None)
+            raise
 
     def _begin(self, index: int, group: asyncio.TaskGroup) -> None:
         self._tasks[index] = group.create_task(self._branch(index, group))
@@ -159,18 +174,24 @@ class _Run:
             if self._is_over:
                 return
             self.outcomes[index] = outcome
-            enough = self._is_enough(self.outcomes, index)
-            if not isinstance(enough, bool):
-                enough = await enough
+            try:
+                enough = self._is_enough(self.outcomes, index)
+                if not isinstance(enough, bool):
+                    enough = await enough
+            except BaseException:
+                self._stop_others(index)
+                raise
             if enough:
                 self._is_over = True
-                self._cancel_others(index)
+                for task in self._stop_others(index):
+                    task.cancel()
 
-    def _cancel_others(self, last: int) -> None:
-        for index, task in self._tasks.items():
-            if index != last and not task.done():
-                self._around[index].branch.is_stopped = True
-                task.cancel()
+    def _stop_others(self, last: int | None) -> list[asyncio.Task[None]]:
+        """Let the branches that run make no further call; returns their tasks."""
+        running = [n for n, task in self._tasks.items() if n != last and not task.done()]
+        for index in running:
+            self._around[index].branch.is_stopped = True
+        return [self._tasks[index] for index in running]
 
     async def end_the_unbegun(self) -> None:
         """Let branches that were cancelled before they began end so, which leaves their records."""

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from copy import copy
 from functools import partial
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from stratum.arguments import check_budget
 from stratum.budget import Budget
@@ -15,6 +15,7 @@ from stratum.steps import Span, sync_inside_of
 from stratum.traced import Traced, TracedCoroutine
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 
 
@@ -27,6 +28,15 @@ class SyncFlow(Traced, Generic[P, R]):
     def __init__(self, function: Callable[P, R], *, budget: Budget | None = None) -> None:
         super().__init__(function)
         self.budget = budget
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: "SyncFlow[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
+    ) -> "SyncFlow[Q, R]": ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._bound_to(instance)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         if asyncio._get_running_loop() is not None:
@@ -66,6 +76,15 @@ class SyncFlow(Traced, Generic[P, R]):
 
 class Flow(TracedCoroutine[P, R], Generic[P, R]):
     """A traced coroutine function whose calls draw on one budget; made by `@flow`."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Self: ...
+    @overload
+    def __get__(
+        self: "Flow[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
+    ) -> "Flow[Q, R]": ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._bound_to(instance)
 
     def with_(self, *, budget: Budget) -> "Flow[P, R]":
         """Return the same flow with another budget."""

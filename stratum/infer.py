@@ -6,7 +6,17 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    overload,
+)
 
 from stratum.analysis import check_declaration, located
 from stratum.arguments import (
@@ -22,7 +32,7 @@ from stratum.at_once import run_at_once
 from stratum.attempts import Ask, Question, begin
 from stratum.budget import Budget
 from stratum.calls import CacheScope, Client, Settling, Site, Wire
-from stratum.checks import Condition, conditions
+from stratum.checks import Condition, Conditions, conditions
 from stratum.contracts import Contract
 from stratum.engine import Run, drive, estimate_of
 from stratum.errors import DeclarationError
@@ -42,6 +52,7 @@ if TYPE_CHECKING:  # what few functions are declared with is loaded when one is
 LONGEST_DECORATION = 200  # lines between the first decorator and the def
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S", bound="Infer[Any, Any]")
 
@@ -79,7 +90,7 @@ class Infer(Generic[P, R]):
         self._method = method
         update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         if in_sync_flow():
             return self.run(*args, **kwargs)  # type: ignore[return-value]
         return Call(self.question.site.function, self._start(self._bind(args, kwargs)))
@@ -167,7 +178,13 @@ class Infer(Generic[P, R]):
             changed.way.check(question)
         return changed
 
-    def __get__(self, instance: object, owner: type | None = None) -> typing.Self:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> typing.Self: ...
+    @overload
+    def __get__(
+        self: "Infer[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
+    ) -> "Infer[Q, R]": ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance; `self` is part of neither prompt nor key."""
         if instance is None or not self._method:
             return self
@@ -268,6 +285,27 @@ class Infer(Generic[P, R]):
         return result
 
 
+if TYPE_CHECKING:
+
+    class _MakeInfer(Protocol):
+        """`@infer(...)`: makes a model's function of a `def` or an `async def`."""
+
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Infer[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Infer[P, R]: ...
+
+    class _MakeUnstable(Protocol):
+        """`@infer(..., stable=False)`: the same, with several answers for one."""
+
+        @overload
+        def __call__(
+            self, function: Callable[P, Coroutine[Any, Any, R]], /
+        ) -> Infer[P, Probabilistic[R]]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> Infer[P, Probabilistic[R]]: ...
+
+
 @overload
 def infer(
     function: None = None,
@@ -275,8 +313,8 @@ def infer(
     *,
     intent: str,
     context: str | None = ...,
-    given: Any = ...,
-    ensure: Any = ...,
+    given: Conditions = ...,
+    ensure: Conditions = ...,
     budget: Budget | None = ...,
     retries: int = ...,
     model: str | Sequence[str] | None = ...,
@@ -289,7 +327,7 @@ def infer(
     agree_on: "On" = ...,
     threshold: int | None = ...,
     stable: Literal[True] = ...,
-) -> Callable[[Callable[P, R] | Callable[P, Coroutine[Any, Any, R]]], Infer[P, R]]: ...
+) -> "_MakeInfer": ...
 @overload
 def infer(
     function: None = None,
@@ -297,8 +335,8 @@ def infer(
     *,
     intent: str,
     context: str | None = ...,
-    given: Any = ...,
-    ensure: Any = ...,
+    given: Conditions = ...,
+    ensure: Conditions = ...,
     budget: Budget | None = ...,
     retries: int = ...,
     model: str | Sequence[str] | None = ...,
@@ -308,17 +346,15 @@ def infer(
     wire: Wire = ...,
     stable: Literal[False],
     samples: int | None = ...,
-) -> Callable[
-    [Callable[P, R] | Callable[P, Coroutine[Any, Any, R]]], "Infer[P, Probabilistic[R]]"
-]: ...
+) -> "_MakeUnstable": ...
 def infer(
     function: None = None,
     /,
     *,
     intent: str,
     context: str | None = None,
-    given: Any = None,
-    ensure: Any = None,
+    given: Conditions = None,
+    ensure: Conditions = None,
     budget: Budget | None = None,
     retries: int = 2,
     model: str | Sequence[str] | None = None,
@@ -356,7 +392,7 @@ def infer(
         raise DeclarationError(f"infer({function!r}, ...); write @infer(intent=...) above the def")
 
     @located
-    def decorate(function: Callable[..., Any]) -> Infer[P, R]:
+    def decorate(function: Callable[..., Any]) -> Infer[Any, Any]:
         name = function_name(function)
         first, fallbacks = chosen_models(name, model)
         check_settings(name, model=first, retries=retries, cache=cache, wire=wire)

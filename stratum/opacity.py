@@ -131,7 +131,7 @@ def _is_hidden(arms: Arms, value: Any) -> bool:
 def _fits(annotation: Any, value: Any, *, in_doubt: bool) -> bool:
     for arm in arms_of(annotation):
         kind = kind_of(arm)
-        unclear = not isinstance(kind, type) or kind is Any or is_typeddict(kind)
+        unclear = not isinstance(kind, type) or kind == Any or is_typeddict(kind)
         unclear = unclear or (isinstance(value, Mapping) and has_fields(kind))  # JSON data
         if in_doubt if unclear else isinstance(value, kind):
             return True

@@ -1,6 +1,6 @@
 """Answers that may differ from call to call, as a value that says so."""
 
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 from stratum.agreement import Aspect, On, aspect, grouped, listed
 from stratum.contracts import Contract
@@ -43,6 +43,8 @@ class Probabilistic(Generic[T]):
     __slots__ = ("_contract", "_function", "failures", "samples")
     samples: tuple[T, ...]
     failures: tuple[Exception, ...]
+    _function: str
+    _contract: Contract | None
 
     def __init__(
         self,
@@ -132,41 +134,43 @@ class Probabilistic(Generic[T]):
             f"  Choose an answer first: {instead} or .sample(); or look at .samples."
         )
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):  # what copy, pickle and inspect look for
-            raise AttributeError(name)
-        self._ignored(f"has no {name}", f".most_likely().{name}")
-
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Probabilistic cannot be changed: {name}")
 
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a Probabilistic cannot be changed: {name}")
 
-    def __bool__(self) -> NoReturn:
-        self._ignored("is neither true nor false")
+    if not TYPE_CHECKING:  # to type checkers these are mistakes: it has no such methods
 
-    def __iter__(self) -> NoReturn:
-        self._ignored("cannot be iterated over")
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__"):  # what copy, pickle and inspect look for
+                raise AttributeError(name)
+            self._ignored(f"has no {name}", f".most_likely().{name}")
 
-    def __len__(self) -> NoReturn:
-        self._ignored("has no length")
+        def __bool__(self) -> NoReturn:
+            self._ignored("is neither true nor false")
 
-    def __getitem__(self, key: object) -> NoReturn:
-        self._ignored("has no items")
+        def __iter__(self) -> NoReturn:
+            self._ignored("cannot be iterated over")
 
-    def __contains__(self, item: object) -> NoReturn:
-        self._ignored("cannot be searched")
+        def __len__(self) -> NoReturn:
+            self._ignored("has no length")
 
-    def __format__(self, spec: str) -> NoReturn:
-        self._ignored("is no text")
+        def __getitem__(self, key: object) -> NoReturn:
+            self._ignored("has no items")
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Probabilistic):
-            return bool(self.samples == other.samples)
-        if any(isinstance(other, type(sample)) for sample in self.samples):
-            self._ignored("is not equal to any answer")
-        return NotImplemented
+        def __contains__(self, item: object) -> NoReturn:
+            self._ignored("cannot be searched")
+
+        def __format__(self, spec: str) -> NoReturn:
+            self._ignored("is no text")
+
+        def __eq__(self, other: object) -> bool:
+            if isinstance(other, Probabilistic):
+                return bool(self.samples == other.samples)
+            if any(isinstance(other, type(sample)) for sample in self.samples):
+                self._ignored("is not equal to any answer")
+            return NotImplemented
 
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from stratum.analysis import calls_infer, check_conditions, located
 from stratum.attempts import Question
-from stratum.checks import conditions, violations
+from stratum.checks import OneCondition, conditions, violations
 from stratum.engine import Run
 from stratum.errors import ConditionError, ConvergenceFailure, DeclarationError
 from stratum.infer import Infer
@@ -29,7 +29,10 @@ _LONGEST = 4_000  # characters of a feedback that are sent
 
 
 def refine(
-    until: Any, feedback: Callable[[Any], str | None] | None = None, *, max_iterations: int = 3
+    until: OneCondition | Sequence[OneCondition],
+    feedback: Callable[[Any], str | None] | None = None,
+    *,
+    max_iterations: int = 3,
 ) -> Callable[[Infer[P, R]], Infer[P, R]]:
     """Ask an `@infer` function again until its output is good enough; it stands above `@infer`.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stratum.budget import Ledger
 from stratum.calls import Client, Clock, Place
 from stratum.trace import TraceRecord
-from stratum.turns import Turns
+from stratum.turns import Calm, Turns
 from stratum.values import dataclass
 
 if TYPE_CHECKING:  # of pydantic models, which take long to make
@@ -83,6 +83,7 @@ class Root:
         self.pending: dict[int, Callable[[], str]] = {}
         self.misses: list[Exception] = []
         self.run: str | None = None
+        self.calm: Calm = Calm()
         self.steps = 0  # requests placed and records kept: whether something goes on
 
     # Most phases of tests, and most fixtures, make no call: they need neither, and, without them,
@@ -146,7 +147,7 @@ class Branch:
         self.indices = indices  # those given by arrival count down from -1
         self.pattern = pattern  # the indices, with -1 for all that were given by arrival
         self.order = order
-        self.task = task
+        self.task: object = task
         self.thread = thread  # of several that share the branch
         self.turns = turns  # of the outermost fan-out around that stops early
         self.outer = outer
@@ -227,7 +228,7 @@ class Branch:
         return self._earlier is not None and runner in self._earlier
 
     def _adopt(self, runner: "asyncio.Task[Any]") -> None:
-        self.task: object = runner
+        self.task = runner
         runner.add_done_callback(self._remember_tasks)
 
     def _remember_tasks(self, ended: "asyncio.Task[Any]") -> None:

@@ -6,12 +6,13 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
+from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from inspect import Parameter, Signature
 from types import CodeType
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from stratum.at_once import refuse_in_loop
 from stratum.budget import Budget, Ledger
@@ -125,39 +126,41 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
             f"  Write `await {self._name}(...)`, or `{self._name}.run(...)` in synchronous code."
         )
 
-    def __bool__(self) -> bool:
-        if sys._getframe(1).f_globals.get("__name__") != "asyncio.base_tasks":
-            self._misused("used as a truth value")
-        return True  # asyncio is showing a task (from Python 3.12 on)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith(("__", "cr_", "gi_", "ag_")):  # what asyncio looks for in a coroutine
-            raise AttributeError(name)
-        self._misused(f"asked for its attribute {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        self._misused("compared")
-
     def __hash__(self) -> int:
         return id(self)
 
-    def __iter__(self) -> Any:
-        self._misused("iterated over")
+    if not TYPE_CHECKING:  # to type checkers these are mistakes: it has no such methods
 
-    def __len__(self) -> int:
-        self._misused("measured")
+        def __bool__(self) -> bool:
+            if sys._getframe(1).f_globals.get("__name__") != "asyncio.base_tasks":
+                self._misused("used as a truth value")
+            return True  # asyncio is showing a task (from Python 3.12 on)
 
-    def __contains__(self, item: object) -> bool:
-        self._misused("searched")
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith(("__", "cr_", "gi_", "ag_")):  # asyncio looks for these
+                raise AttributeError(name)
+            self._misused(f"asked for its attribute {name!r}")
 
-    def __getitem__(self, item: object) -> Any:
-        self._misused("indexed")
+        def __eq__(self, other: object) -> bool:
+            self._misused("compared")
 
-    def __str__(self) -> str:
-        self._misused("turned into text")
+        def __iter__(self) -> Any:
+            self._misused("iterated over")
 
-    def __format__(self, spec: str) -> str:
-        self._misused("put into a text")
+        def __len__(self) -> int:
+            self._misused("measured")
+
+        def __contains__(self, item: object) -> bool:
+            self._misused("searched")
+
+        def __getitem__(self, item: object) -> Any:
+            self._misused("indexed")
+
+        def __str__(self) -> str:
+            self._misused("turned into text")
+
+        def __format__(self, spec: str) -> str:
+            self._misused("put into a text")
 
 
 class RunnableCall(Call[T], Generic[T]):
@@ -318,9 +321,7 @@ _ENDINGS: dict[type[BaseException], Ending] = {
 
 
 @asynccontextmanager
-async def inside_of(
-    span: Span, budget: Budget | None, name: str
-) -> AsyncIterator[Ledger | None]:
+async def inside_of(span: Span, budget: Budget | None, name: str) -> AsyncIterator[Ledger | None]:
     """Let the span, and its budget if it has one, surround the body; gives the ledger."""
     inside = span.inside
     if budget is None:
@@ -330,7 +331,8 @@ async def inside_of(
         finally:
             leave(token)
         return
-    ledger = Ledger(budget, name, inside.ledger, armed=inside.root.clock.runs)
+    root = inside.root
+    ledger = Ledger(budget, name, inside.ledger, armed=root.clock.runs, when_calm=root.calm.wait)
     span.inside = replace(inside, ledger=ledger)
     token = enter(span.inside)
     try:
@@ -349,7 +351,8 @@ def sync_inside_of(span: Span, budget: Budget | None, name: str) -> Iterator[Non
         with surrounded(inside):
             yield
         return
-    ledger = Ledger(budget, name, inside.ledger, armed=inside.root.clock.runs)
+    root = inside.root
+    ledger = Ledger(budget, name, inside.ledger, armed=root.clock.runs, when_calm=root.calm.wait)
     span.inside = replace(inside, ledger=ledger)
     with surrounded(span.inside), ledger.watched(background_loop()):
         yield
@@ -370,6 +373,8 @@ def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     future = asyncio.run_coroutine_threadsafe(on_the_loop(), background_loop())
     try:
         return future.result()
+    except FutureCancelled:  # an Exception, which code that goes on after errors would catch
+        raise asyncio.CancelledError from None
     except BaseException:
         future.cancel()
         raise

@@ -5,13 +5,14 @@ import typing
 from collections.abc import Callable, Coroutine
 from copy import copy
 from functools import partial, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from stratum.budget import Budget
 from stratum.scope import in_sync_flow, stand_in, surrounded
 from stratum.steps import Call, Inputs, Span, inside_of, run_now
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S", bound="Traced")
 
@@ -25,7 +26,7 @@ class Traced:
         self._inputs, self._returns = _inputs_of(function)
         update_wrapper(self, function)  # type: ignore[arg-type]
 
-    def __get__(self, instance: object, owner: type | None = None) -> typing.Self:
+    def _bound_to(self, instance: object) -> typing.Self:
         if instance is None:
             return self
         bound = copy(self)
@@ -55,7 +56,16 @@ class TracedCoroutine(Traced, Generic[P, R]):
         self.kind: Literal["compute", "flow"] = kind
         self.budget = budget
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> typing.Self: ...
+    @overload
+    def __get__(
+        self: "TracedCoroutine[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
+    ) -> "TracedCoroutine[Q, R]": ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._bound_to(instance)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         if in_sync_flow():
             return self.run(*args, **kwargs)  # type: ignore[return-value]
         return Call(self._inputs.name, partial(self._perform, (*self._bound, *args), kwargs))
@@ -88,6 +98,15 @@ class TracedCoroutine(Traced, Generic[P, R]):
 
 class TracedFunction(Traced, Generic[P, R]):
     """A synchronous function whose calls are traced."""
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> typing.Self: ...
+    @overload
+    def __get__(
+        self: "TracedFunction[Concatenate[Any, Q], R]", instance: object, owner: type | None = None
+    ) -> "TracedFunction[Q, R]": ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self._bound_to(instance)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._perform((*self._bound, *args), kwargs)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,12 +11,13 @@ T = TypeVar("T")
 
 IDLE = 32  # turns of the event loop without any step, after which all that a reply set off is over
 PATIENCE = 2.0  # seconds that a reply waits for an earlier one that does not come
+UNORDERED = sys.maxsize  # the rank of replies that no recording orders: after those that are due
 
 
-async def idle(steps: Callable[[], int]) -> None:
+async def idle(steps: Callable[[], int], turns_needed: int = IDLE) -> None:
     """Wait until the loop has turned for a while without any step."""
     seen, turns = steps(), 0
-    while turns < IDLE:
+    while turns < turns_needed:
         await asyncio.sleep(0)
         now = steps()
         seen, turns = now, turns + 1 if now == seen else 0
@@ -24,7 +26,7 @@ async def idle(steps: Callable[[], int]) -> None:
 class _Waiter:
     """Something that waits for its turn, by rank; `act` is done then, and gives the result."""
 
-    __slots__ = ("act", "future", "loop", "rank")
+    __slots__ = ("act", "future", "loop", "rank", "result")
 
     def __init__(self, rank: tuple[Any, ...], act: Callable[[], Any]) -> None:
         self.rank = rank
@@ -34,12 +36,56 @@ class _Waiter:
 
     def go(self) -> None:
         """Do it now, and wake who waits, on its own loop."""
-        self.loop.call_soon_threadsafe(_resolve, self.future, self.act())
+        self.result = self.act()
+        self.loop.call_soon_threadsafe(_resolve, self.future, self.result)
 
 
 def _resolve(future: "asyncio.Future[Any]", result: Any) -> None:
     if not future.done():
         future.set_result(result)
+
+
+class Calm:
+    """Whether anything that a reply set off goes on below a root, and what waits for its end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unsettled = 0
+        self._acts: list[Callable[[], object]] = []
+        self._turns: set[Turns] = set()
+
+    def wait(self, act: Callable[[], object]) -> None:
+        """Do something when nothing goes on, and let no reply be given until it has settled."""
+        with self._lock:
+            if self._unsettled:
+                self._acts.append(act)
+                return
+        self._perform([act])
+
+    def disturb(self, turns: "Turns") -> None:
+        with self._lock:
+            self._unsettled += 1
+            self._turns.add(turns)
+
+    def settle(self) -> None:
+        """Say that what went on in some turns is over; then do what waits for that."""
+        with self._lock:
+            self._unsettled -= 1
+            acts: list[Callable[[], object]] = []
+            if not self._unsettled:
+                acts, self._acts = self._acts, acts
+        self._perform(acts)
+
+    def leave(self, turns: "Turns") -> None:
+        with self._lock:
+            self._turns.discard(turns)
+
+    def _perform(self, acts: list[Callable[[], object]]) -> None:
+        if acts:
+            for turns in tuple(self._turns):
+                turns.pause()
+        for act in acts:
+            act()
 
 
 class Turns:
@@ -54,7 +100,7 @@ class Turns:
     because a budget did not have room for all at once.
     """
 
-    def __init__(self, steps: Callable[[], int], *, is_needed: bool) -> None:
+    def __init__(self, steps: Callable[[], int], calm: Calm, *, is_needed: bool) -> None:
         self.is_needed: bool = is_needed
         self._loop = asyncio.get_running_loop()
         self._steps = steps
@@ -64,15 +110,29 @@ class Turns:
         self._asking: list[_Waiter] = []
         self._noted: list[tuple[dict[str, Any], int]] = []
         self._given = 0
+        self._calm = calm
+        self._is_closed = False
         self._is_settling = True
         self._timer: asyncio.TimerHandle | None = None
+        self.gate: str | None = None  # by which one worker at a time records the fan-out
+        self.on_close: Callable[[], object] | None = None
+        calm.disturb(self)
         self._tick(0, -1)
 
     async def take(self, number: int | None) -> int:
         """Wait for a reply's turn; returns how many replies were given before it."""
-        waiter = _Waiter((-1 if number is None else number, next(self._arrivals)), self._count)
+        rank = UNORDERED if number is None else number
+        waiter = _Waiter((rank, next(self._arrivals)), self._count)
         given: int = await self._wait(waiter, self._replies, self._uncount)
         return given
+
+    async def after(self, number: int) -> None:
+        """Wait until so many replies were given, and nothing that they set off goes on."""
+        await self._wait(_Waiter((number, -1), _nothing), self._replies, _nothing)
+
+    async def lull(self) -> None:
+        """Wait until nothing goes on, and no reply is due."""
+        await self._wait(_Waiter((UNORDERED, UNORDERED), _nothing), self._replies, _nothing)
 
     async def perform(
         self, order: tuple[Any, ...], act: Callable[[], T], undo: Callable[[T], None]
@@ -96,9 +156,14 @@ class Turns:
             with self._lock:
                 if waiter in queue:
                     queue.remove(waiter)
-                elif waiter.future.done() and not waiter.future.cancelled():
-                    undo(waiter.future.result())
+                else:
+                    undo(waiter.result)
             raise
+
+    @property
+    def given(self) -> int:
+        """How many replies were given."""
+        return self._given
 
     def note(self, entry: dict[str, Any], number: int) -> None:
         """Let a recorded call hold the order of its reply, now or once it is needed."""
@@ -118,6 +183,14 @@ class Turns:
         """Stop waiting for replies that do not come; the fan-out is over."""
         if self._timer is not None:
             self._timer.cancel()
+        with self._lock:
+            was_settling = self._is_settling and not self._is_closed
+            self._is_closed = True
+        self._calm.leave(self)
+        if was_settling:
+            self._calm.settle()
+        if self.on_close is not None:
+            self.on_close()
 
     def _count(self) -> int:
         self._given += 1
@@ -136,9 +209,9 @@ class Turns:
                 waiter.go()
             self._settle()
         elif self._replies:
-            first = min(self._replies, key=_rank)
-            if first.rank[0] <= self._given:
-                self._give(first)
+            due = [w for w in self._replies if w.rank[0] <= self._given or w.rank[0] == UNORDERED]
+            if due:
+                self._give(min(due, key=_rank))
             else:
                 self._soon(self._be_patient, (self._given, self._steps()))
 
@@ -149,6 +222,8 @@ class Turns:
 
     def _settle(self) -> None:
         self._is_settling = True
+        if not self._is_closed:
+            self._calm.disturb(self)
         self._soon(self._tick, 0, -1)
 
     def _soon(self, act: Callable[..., object], *args: Any) -> None:
@@ -162,7 +237,16 @@ class Turns:
             return
         with self._lock:
             self._is_settling = False
+        if not self._is_closed:
+            self._calm.settle()
+        with self._lock:
             self._serve()
+
+    def pause(self) -> None:
+        """Give no reply before what begins now has settled."""
+        with self._lock:
+            if not self._is_settling and not self._is_closed:
+                self._settle()
 
     def _be_patient(self, now: tuple[int, int]) -> None:
         if self._timer is not None:
@@ -178,6 +262,10 @@ class Turns:
                 self._give(min(self._replies, key=_rank))
             else:
                 self._serve()
+
+
+def _nothing(_: object = None) -> None:
+    pass
 
 
 def _rank(waiter: _Waiter) -> tuple[Any, ...]:

@@ -70,7 +70,7 @@ def _quorum(question: Question, quorum: Any, agree_on: On, threshold: Any) -> Qu
             f"{name}: quorum={quorum} at temperature=0 pays {quorum} times for what is nearly one "
             "opinion.\n  Leave temperature out, or the quorum.",
             SamplesAlike,
-            stacklevel=6,
+            stacklevel=5,
         )
     return Quorum(quorum, needed, aspect(agree_on, question.contract, f"{name}: agree_on"))
 

@@ -37,7 +37,7 @@ class SafeDisk(Disk):  # type: ignore[misc]
     def __init__(self, directory: str, /, **_: Any) -> None:
         super().__init__(directory)
 
-    def put(self, key: Any) -> tuple[str, bool]:
+    def put(self, key: Any) -> tuple[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return _text(key, "a key"), True
 
     def get(self, key: Any, raw: bool) -> str:
@@ -45,7 +45,9 @@ class SafeDisk(Disk):  # type: ignore[misc]
             raise RecordingCorrupt("the cache has a pickled key; it was not read")
         return _text(key, "a key")
 
-    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, None, str]:
+    def store(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, value: Any, read: bool, key: Any = UNKNOWN
+    ) -> tuple[int, int, None, str]:
         return 0, MODE_RAW, None, _text(value, "a value")
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> str:
@@ -69,7 +71,8 @@ class SafeCache(Cache):  # type: ignore[misc]
         self._connection = connection
         self._ours = {**_SETTINGS, "size_limit": size_limit}
         # diskcache expands `$` and `~` in the folder it is given; it needs none with SafeDisk.
-        super().__init__("/", timeout=PATIENCE, disk=SafeDisk, **self._ours)
+        patience: Any = PATIENCE  # the default of 60 makes type checkers expect an int
+        super().__init__("/", timeout=patience, disk=SafeDisk, **self._ours)
 
     @property
     def _con(self) -> sqlite3.Connection:

@@ -45,6 +45,28 @@ class Claims:
             await asyncio.sleep(WAIT)
         return None
 
+    def gate(self, request: Request) -> str:
+        """Return the gate of a fan-out that begins with a request."""
+        return f"claim:{self._run}:gate:{request.key}@{spot(request)}"
+
+    async def go_through(self, gate: str) -> None:
+        """Wait until no other worker is behind a gate."""
+        while not self._cache.disk.add(gate, {"worker": self._worker}):
+            claim = self._cache.get(gate).value
+            if claim is not None and claim["worker"] == self._worker:
+                return
+            if claim is None or self._is_abandoned(claim):
+                self._cache.disk.delete(gate)
+                continue
+            await asyncio.sleep(WAIT)
+
+    def leave(self, gate: str) -> None:
+        """Open a gate to other workers, if it is this one's."""
+        with suppress(CacheUnusable):
+            claim = self._cache.get(gate).value
+            if claim is not None and claim["worker"] == self._worker:
+                self._cache.disk.delete(gate)
+
     def share(self, request: Request, entry: dict[str, Any]) -> None:
         """Give the entry of a claimed call to the other workers."""
         self._cache.put(self._row(request), {"worker": self._worker, "entry": entry})

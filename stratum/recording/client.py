@@ -2,9 +2,9 @@
 
 import asyncio
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stratum.calls import Client, Exchange, Place, Quote, Reply, Request
 from stratum.errors import (
@@ -56,12 +56,9 @@ class RecordingClient:
 
     async def complete(self, request: Request) -> Reply:
         inside = current()
-        find = self._store.recorded if self._inner is None else self._store.find
-        sample = find(request, inside.root, lambda s: holds(s, request, inside))
-        if sample is not None:
-            reply = await self._replay(sample, request, inside)
-            if reply is not None:
-                return reply
+        reply = await self._recorded(request, inside)
+        if reply is not None:
+            return reply
         _refuse_leaks(request, inside)
         if self._inner is None:
             raise self._missing(request, inside)
@@ -94,13 +91,32 @@ class RecordingClient:
         if self._inner is not None and self._store.quoted(request) is None:
             self._keep_unfinished(request, None, current())
 
+    async def _recorded(self, request: Request, inside: Inside) -> Reply | None:
+        """Let a call end as it is recorded; what nobody cancelled may be answered elsewhere."""
+        sample = self._find(request, inside, lambda s: True)
+        if sample is None:
+            return None
+        reply = await self._replay(sample, request, inside)
+        if reply is None and sample.outcome == "cancelled":
+            sample = self._find(request, inside, lambda s: s.outcome != "cancelled")
+            if sample is not None:
+                return await self._replay(sample, request, inside)
+        return reply
+
+    def _find(
+        self, request: Request, inside: Inside, fits: Callable[[Sample], bool]
+    ) -> Sample | None:
+        return (self._store.recorded if self._inner is None else self._store.find)(
+            request,
+            inside.root,
+            lambda s: fits(s) and holds(s, request, inside),
+            ordered=inside.branch.turns is not None,
+        )
+
     async def _replay(self, sample: Sample, request: Request, inside: Inside) -> Reply | None:
         """Let the call end as it did; None when it was to be cancelled, and nobody did."""
         if sample.outcome in ("timeout", "cancelled"):
-            late = late_ledger(sample, inside)
-            if late is not None:
-                late.expire()
-            await asyncio.sleep(NEVER)
+            await self._cancellation(sample, request, inside)
             self._store.give_back(request, inside.root, sample)
             return None
         if inside.branch.turns is not None:
@@ -119,6 +135,28 @@ class RecordingClient:
         elif number is not None:
             await turns.take(number)
 
+    async def _cancellation(self, sample: Sample, request: Request, inside: Inside) -> None:
+        """Wait to be cancelled; returns when it does not come."""
+        turns = inside.branch.turns
+        late = late_ledger(sample, inside)
+        if late is not None:
+            await self._take_turn_after(sample, turns)
+            late.expire()
+        if late is None and turns is not None and self._has_other_end(sample, request):
+            await turns.lull()
+        else:
+            await asyncio.sleep(NEVER)
+
+    def _has_other_end(self, sample: Sample, request: Request) -> bool:
+        """Say whether a call that nobody cancels can be asked, or answered, instead."""
+        return sample.fresh or self._store.is_answered(request)
+
+    async def _take_turn_after(self, sample: Sample, turns: Turns | None) -> None:
+        """Wait until the replies are given that were given before a call's time ran out."""
+        number = sample.entry.get("finished")
+        if turns is not None and number is not None:
+            await turns.after(number)
+
     def _missing(self, request: Request, inside: Inside) -> RecordingMissing:
         from stratum.recording.drift import explain
 
@@ -134,19 +172,45 @@ class RecordingClient:
             _warn_ambiguous(request)
         if self._claims is None:
             return await self._ask_once(inner, request, inside)
-        entry = await self._claims.take(request)
+        entry = await self._claimed(self._claims, request, inside)
         if entry is not None:
             adopted = self._store.adopt(request, entry, inside.root)
-            if inside.branch.turns is not None:
-                await self._take_turn(adopted, inside.branch.turns)
-            return replace(adopted.reply(), origin="live")
+            reply = await self._replay(adopted, request, inside)
+            if reply is not None:
+                return reply
         try:
             reply = await self._ask_once(inner, request, inside)
         except BaseException:
-            self._claims.release(request)
+            cancelled = self._store.cancelled(request)
+            if cancelled is not None and inside.branch.turns is not None:
+                self._claims.share(request, cancelled.entry)
+            else:
+                self._claims.release(request)
             raise
         self._claims.share(request, self._store.given(request).entry)
         return reply
+
+    async def _claimed(
+        self, claims: "Claims", request: Request, inside: Inside
+    ) -> dict[str, Any] | None:
+        """Claim a call; returns what another task or worker recorded of it instead.
+
+        One worker at a time records a fan-out that stops early: the others replay what it did.
+        """
+        turns = inside.branch.turns
+        try:
+            if turns is not None and turns.is_needed:
+                if turns.gate is None:
+                    turns.gate = gate = claims.gate(request)
+                    turns.on_close = lambda: claims.leave(gate)
+                await claims.go_through(turns.gate)
+            entry = await claims.take(request)
+        except asyncio.CancelledError:
+            self._keep_unfinished(request, self._quotes.get(request.key), inside)
+            raise
+        if entry is None or (entry.get("outcome") == "cancelled" and turns is None):
+            return None
+        return entry
 
     async def _ask_once(self, inner: Client, request: Request, inside: Inside) -> Reply:
         reply = self._pending.find(request) if self._pending else None
@@ -202,11 +266,16 @@ class RecordingClient:
 
         One without a quote was not sent: in replay, too, the ledger sets nothing aside for it.
         """
+        turns = inside.branch.turns
+        if turns is not None:
+            turns.need()
         ledgers = inside.ledger.chain() if inside.ledger else ()
         for depth, ledger in enumerate(ledgers):
             if ledger.expired:
                 late = Exchange(request, None, "timeout", quote, expired=depth, ms=ledger.budget.ms)
-                self._store.add(late, inside.root)
+                sample = self._store.add(late, inside.root)
+                if turns is not None:
+                    turns.note(sample.entry, turns.given)
                 return
         self._store.add(Exchange(request, None, "cancelled", quote), inside.root)
 

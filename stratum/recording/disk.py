@@ -69,7 +69,7 @@ class DiskCache:
             if self._is_absent():
                 return Row()
             with self._opened() as cache:
-                text = cache.get(key)
+                text: Any = cache.get(key)
             return Row() if text is None else Row(_unpack(text))
         except RecordingError as error:
             return Row(reason=str(error))

@@ -53,7 +53,8 @@ class GoldenStore:
     unwritten: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recordings: Recordings = Recordings(self.settings.recordings_folder, self.settings.root)
+        settings = self.settings
+        self.recordings: Recordings = Recordings(settings.recordings_folder, settings.root)
         self._given: dict[tuple[str, str, str], Sample] = {}
         self._meetings: dict[Root, list[tuple[Request, Sample]]] = {}
         self._passed: set[Root] = set()
@@ -66,18 +67,25 @@ class GoldenStore:
         return is_stale(sample, self.oldest)
 
     def find(
-        self, request: Request, root: Root, holds: Callable[[Sample], bool] = lambda _: True
+        self,
+        request: Request,
+        root: Root,
+        holds: Callable[[Sample], bool] = lambda _: True,
+        *,
+        ordered: bool = False,
     ) -> Sample | None:
         """Return the sample that answers a request in a record run, and note its use.
 
         What this run gave or recorded at the place comes first, so that every root meets
         the same answer there in whatever order the tests run. What is stale does not answer.
+        Where replies are `ordered`, a call that was cancelled is to be cancelled again.
         """
+        ends = ("timeout", "cancelled", "answered") if ordered else ("timeout", "answered")
         with self._lock:
-            given = [self._given.get(_slot(request, end)) for end in ("timeout", "answered")]
+            given = [self._given.get(_slot(request, end)) for end in ends]
             here = [sample for sample in given if sample is not None]
             sample = self._answering(
-                request, root, lambda s: holds(s) and not self.is_stale(s), here
+                request, root, lambda s: holds(s) and not self.is_stale(s), here, ordered
             )
             if sample is not None:
                 self._given.setdefault(_slot(request, sample.outcome), sample)
@@ -85,13 +93,18 @@ class GoldenStore:
             return sample
 
     def recorded(
-        self, request: Request, root: Root, holds: Callable[[Sample], bool] = lambda _: True
+        self,
+        request: Request,
+        root: Root,
+        holds: Callable[[Sample], bool] = lambda _: True,
+        *,
+        ordered: bool = False,
     ) -> Sample | None:
         """Return the sample that answers a request in replay, and note its use."""
         with self._lock:
             sample = self.recordings.only_of_key(request.key) if self.reuse else None
             if sample is None:
-                sample = self._answering(request, root, holds, [])
+                sample = self._answering(request, root, holds, [], ordered)
             elif not (_answers(sample, request, root) and holds(sample)):
                 return None
             if sample is not None:
@@ -107,15 +120,21 @@ class GoldenStore:
             self.counts.stale += is_old
 
     def _answering(
-        self, request: Request, root: Root, holds: Callable[[Sample], bool], here: list[Sample]
+        self,
+        request: Request,
+        root: Root,
+        holds: Callable[[Sample], bool],
+        here: list[Sample],
+        ordered: bool,
     ) -> Sample | None:
         home, place = self.recordings.home_of(request.site), spot(request)
         old = self.recordings.of_key(request.key, home) if self.reuse else []
         fitting = [s for s in old if s.outcome != "unsent" and holds(s)]
         here = [s for s in here if holds(s)] + [s for s in fitting if place in s.places]
-        here = sorted(here, key=_precedence)
+        rank = _cancelled_first if ordered else _precedence
+        here = sorted(here, key=rank)
         if request.place is None:
-            return next(iter(here or sorted(fitting, key=_precedence)), None)
+            return next(iter(here or sorted(fitting, key=rank)), None)
         own = [s for s in fitting if s.open and s.home == fitting[0].home]
         free = [s for s in own if id(s) not in root.handed]
         return min([*here, *free], key=lambda s: s.outcome != "timeout", default=None)
@@ -173,8 +192,11 @@ class GoldenStore:
             entry["cap"] = exchange.cap
         entry |= prompt_of(request, store_opaque=self.settings.store_opaque)
         sample = Sample(entry, self.recordings.home_of(request.site), fresh=True)
+        slot = _slot(request, exchange.outcome)
         with self._lock:
-            self._given[_slot(request, exchange.outcome)] = sample
+            if exchange.outcome == "cancelled":  # once for all roots: it says nothing else
+                sample = self._given.get(slot, sample)
+            self._given[slot] = sample
             self._use(request, root, sample)
         return sample
 
@@ -189,6 +211,15 @@ class GoldenStore:
     def given(self, request: Request) -> Sample:
         """Return what this run recorded as the request's answer."""
         return self._given[_slot(request, "answered")]
+
+    def cancelled(self, request: Request) -> Sample | None:
+        """Return what this run recorded of the request's being cancelled."""
+        return self._given.get(_slot(request, "cancelled"))
+
+    def is_answered(self, request: Request) -> bool:
+        """Say whether an answer is recorded at the request's place."""
+        samples = self.recordings.of_key(request.key, self.recordings.home_of(request.site))
+        return any(spot(request) in s.places for s in samples if s.outcome not in _UNANSWERED)
 
     def used(self) -> dict[str, list[int]]:
         """Return the positions, in the files by home, of all that a replay used."""
@@ -256,6 +287,13 @@ def _slot(request: Request, outcome: str) -> tuple[str, str, str]:
         case "timeout" | "cancelled":
             return request.key, spot(request), outcome
     return request.key, spot(request), "answered"
+
+
+_UNANSWERED = ("timeout", "cancelled", "unsent")
+
+
+def _cancelled_first(sample: Sample) -> int:
+    return {"timeout": 0, "cancelled": 1}.get(sample.outcome, 2)
 
 
 def _precedence(sample: Sample) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stratum.prompts import FAILED
+from stratum.prompts import FAILED, NOT_YET
 from stratum.testing.chat import SCHEMA_LINE, Json
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -61,9 +61,14 @@ def _declared(tool: Json | None, wanted: Json) -> Json | None:
 def read(body: Mapping[str, Any], schema: Json) -> Reading:
     said = [(message["role"], text_of(message)) for message in body["messages"]]
     text = "\n".join(_instructed(text) for role, text in said if role == "user")
-    retrying = any(FAILED in text for role, text in said if role in ("user", "tool"))
+    retrying = any(_complains(text) for role, text in said if role in ("user", "tool"))
     sendable = text.strip().encode(errors="ignore").decode()  # lone surrogates are not JSON to all
     return Reading(sendable, retrying, schema)
+
+
+def _complains(text: str) -> bool:
+    """Say whether a text has what Stratum says of an earlier answer."""
+    return FAILED in text or NOT_YET in text
 
 
 def text_of(message: Json) -> str:
@@ -75,7 +80,7 @@ def text_of(message: Json) -> str:
 
 def _instructed(text: str) -> str:
     """Return the text without the schema and the violations that Stratum adds."""
-    text = text.partition(FAILED)[0]
+    text = text.partition(FAILED)[0].partition(NOT_YET)[0]
     asked = _asked(text)
     if asked is None:
         return text
@@ -117,7 +122,7 @@ def is_forced(body: Mapping[str, Any]) -> bool:
 
 def _is_served(last: Json) -> bool:
     """Whether the tool has answered; to call it again would go on for ever."""
-    return last["role"] == "tool" and FAILED not in text_of(last)
+    return last["role"] == "tool" and not _complains(text_of(last))
 
 
 def shared(name: object, said: list[str]) -> tuple[str, ...]:

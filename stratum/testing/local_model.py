@@ -6,7 +6,8 @@ without a key. It walks the schema of the request and fills it from the messages
     enum            sentiment words decide positive, negative, neutral; else the member that shares
                     most words with the user text; else the first
     confidence      also score, probability: 0.9 if an enum matched words, else 0.55; 0.95 once a
-                    message says "Previous attempt failed:"; spread over bounds that go beyond 1
+                    message says "Previous attempt failed:" or "Your last answer will not do
+                    yet:"; spread over bounds that go beyond 1
     reason          also reasoning, summary, ...: says what was matched
     other strings   the last words of the user text, or what pattern and format ask for
     numbers         the first number of the user text that fits, else the least that does

@@ -84,7 +84,7 @@ def test_3_4_an_opaque_value_stands_in_data_alone() -> None:
     assert "note" in prompt.text
     instructions, data = messages(client.requests[0])[-1]["content"]
     assert "4711" not in instructions["text"]
-    assert data["text"].count("</data>") == data["text"].count("<data>") == 2
+    assert data["text"].count("</data>") == data["text"].count("<data>") == 1
     assert "\\u003c/data\\u003e private matter of 4711" in data["text"]
 
 
@@ -108,7 +108,9 @@ def test_3_4_an_opaque_value_is_in_no_trace() -> None:
 
 
 @pytest.mark.parametrize("store", [False, True])
-def test_3_4_golden_files_hold_opaque_inputs_only_if_they_are_to(tmp_path: Any, store: bool) -> None:
+def test_3_4_golden_files_hold_opaque_inputs_only_if_they_are_to(
+    tmp_path: Any, store: bool
+) -> None:
     settings = Settings(root=tmp_path, store_opaque=store)
     with (
         recording(settings),

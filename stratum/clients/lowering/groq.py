@@ -5,7 +5,8 @@ and openai/gpt-oss-120b take, every object is closed and all its fields are requ
 names the types string, number, boolean, integer, object, array and enum, `anyOf`, `$defs` and
 `$ref`. Other keywords are said in the description. Recursion is named for the root only (`#`),
 so a recursive schema goes out as it is, without `strict`, as do those of other models, which
-take any schema as a hint ("best-effort").
+take any schema as a hint ("best-effort"). The page was read in excerpts: the list of keywords
+is the cautious reading of it.
 """
 
 from stratum.clients.lowering.verdicts import Lowered, Note

@@ -5,7 +5,8 @@ keyword that is refused. Its own client closes every object before it sends a sc
 `strict: true` (`rec_strict_json_schema` in
 https://github.com/mistralai/client-python/blob/main/src/mistralai/extra/utils/_pydantic_helper.py),
 and leaves the rest. So the objects are closed here, and what has open ones goes out as it
-is, without `strict`.
+is, without `strict`. Neither page could be opened when this was written: check both when Mistral
+refuses a schema.
 """
 
 from stratum.clients.lowering.verdicts import Lowered
