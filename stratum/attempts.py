@@ -260,7 +260,8 @@ def _expired(ask: Ask) -> HumanTimeout:
     asked = truncate(escape(ask.request.site.intent), 200)
     return HumanTimeout(
         f"{ask.request.site.function}: nobody decided {limit}: {asked}\n"
-        "  Raise timeout, say what holds then (default=...), or ask where somebody looks (sink=...)."
+        "  Raise timeout, say what holds then (default=...), or ask where somebody looks "
+        "(sink=...)."
     )
 
 

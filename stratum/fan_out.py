@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from stratum.roots import Inside, next_number
 from stratum.scope import current, enter, leave
-from stratum.turns import Turns
+from stratum.turns import GRACE, Turns
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -125,6 +125,7 @@ class _Run:
         self._failures: dict[int, Failure] = {}
         self._judging = asyncio.Lock()
         self._is_over = False
+        self._in_threads = False
         self._begun: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -190,11 +191,16 @@ class _Run:
         """Let the branches that run make no further call; returns their tasks."""
         running = [n for n, task in self._tasks.items() if n != last and not task.done()]
         for index in running:
-            self._around[index].branch.is_stopped = True
+            self._in_threads |= self._around[index].branch.stop()
         return [self._tasks[index] for index in running]
 
     async def end_the_unbegun(self) -> None:
-        """Let branches that were cancelled before they began end so, which leaves their records."""
+        """Let branches that were cancelled before they began end so, which leaves their records.
+
+        Threads whose calls were cancelled get a moment to end, too.
+        """
+        if self._in_threads:
+            await asyncio.sleep(2 * GRACE)
         for index, start in enumerate(self._starts):
             if index not in self._begun:
                 await _end(start, self._around[index], asyncio.CancelledError())

@@ -7,7 +7,8 @@ import threading
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from stratum.turns import Calm, Turns
 from stratum.values import dataclass
 
 if TYPE_CHECKING:  # of pydantic models, which take long to make
+    from concurrent.futures import Future
+
     from stratum.reviews import ReviewSink
 
 KEPT = 10_000  # records kept in memory
@@ -152,6 +155,7 @@ class Branch:
         self.turns = turns  # of the outermost fan-out around that stops early
         self.outer = outer
         self.is_stopped = False  # a fan-out cancelled it: it makes no further call
+        self._in_threads: set[Future[Any]] | None = None  # calls that threads wait for
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
         self._arrivals = itertools.count()
@@ -199,6 +203,38 @@ class Branch:
             if branch.is_stopped:
                 raise asyncio.CancelledError
             branch = branch.outer
+
+    def stop(self) -> bool:
+        """Let it make no further call; True says that a thread's call was cancelled."""
+        with _lock:
+            self.is_stopped = True
+            waiting = tuple(self._in_threads or ())
+        for future in waiting:
+            future.cancel()
+        return bool(waiting)
+
+    @contextmanager
+    def awaiting(self, future: "Future[Any]") -> Iterator[None]:
+        """Let `future` be cancelled with the branch, or one around it, while the body runs."""
+        around, branch = [], self
+        while branch.outer is not None:
+            around.append(branch)
+            branch = branch.outer
+        with _lock:
+            for branch in around:
+                if branch._in_threads is None:
+                    branch._in_threads = set()
+                branch._in_threads.add(future)
+            stopped = any(branch.is_stopped for branch in around)
+        try:
+            if stopped:
+                future.cancel()
+            yield
+        finally:
+            with _lock:
+                for branch in around:
+                    assert branch._in_threads is not None
+                    branch._in_threads.discard(future)
 
     def claim(self) -> None:
         """Make the running task the branch's own."""

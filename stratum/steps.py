@@ -372,7 +372,8 @@ def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     future = asyncio.run_coroutine_threadsafe(on_the_loop(), background_loop())
     try:
-        return future.result()
+        with inside.branch.awaiting(future):
+            return future.result()
     except FutureCancelled:  # an Exception, which code that goes on after errors would catch
         raise asyncio.CancelledError from None
     except BaseException:

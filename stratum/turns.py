@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ T = TypeVar("T")
 
 IDLE = 32  # turns of the event loop without any step, after which all that a reply set off is over
 PATIENCE = 2.0  # seconds that a reply waits for an earlier one that does not come
+GRACE = 0.005  # seconds in which a thread goes on with what a reply gave it
 UNORDERED = sys.maxsize  # the rank of replies that no recording orders: after those that are due
 
 
@@ -113,6 +115,7 @@ class Turns:
         self._calm = calm
         self._is_closed = False
         self._is_settling = True
+        self._since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self.gate: str | None = None  # by which one worker at a time records the fan-out
         self.on_close: Callable[[], object] | None = None
@@ -232,8 +235,13 @@ class Turns:
     def _tick(self, turns: int, seen: int) -> None:
         """Count the turns of the loop in which no step was made; then let go what is due."""
         now = self._steps()
+        if now != seen:
+            self._since = time.monotonic()
         if now != seen or turns < IDLE:
             self._loop.call_soon(self._tick, 0 if now != seen else turns + 1, now)
+            return
+        if has_threads(self._loop) and time.monotonic() < self._since + GRACE:
+            self._loop.call_later(GRACE / 10, self._tick, turns, now)
             return
         with self._lock:
             self._is_settling = False
@@ -262,6 +270,11 @@ class Turns:
                 self._give(min(self._replies, key=_rank))
             else:
                 self._serve()
+
+
+def has_threads(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether `asyncio.to_thread` was used on a loop: turns of the loop tell nothing of it."""
+    return getattr(loop, "_default_executor", None) is not None
 
 
 def _nothing(_: object = None) -> None:

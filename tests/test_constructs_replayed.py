@@ -2,16 +2,8 @@
 
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from subprocess import CompletedProcess
 from threading import Lock
 from typing import Any
-
-import pytest
-
-from stratum.testing.local_model import LocalModel
-from tests.support import NOTE, files_below, project, run_pytest
 
 PYPROJECT = """
     [tool.stratum]

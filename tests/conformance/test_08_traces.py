@@ -102,6 +102,11 @@ async def nested(text: str) -> str:
 
 
 @flow
+async def in_a_row(text: str) -> str:
+    return await say(text=text) + await say(text=text)
+
+
+@flow
 def in_a_thread(text: str) -> str:
     return say(text=text)  # type: ignore[return-value]
 
@@ -139,6 +144,7 @@ CONSTRUCTS = {
     "infer": Construct("infer", lambda: say(text="a")),
     "compute": Construct("compute", lambda: step("a")),
     "flow": Construct("flow", lambda: nested("a")),
+    "in-a-row": Construct("flow", lambda: in_a_row("a")),
     "sync-flow": Construct("flow", lambda: asyncio.to_thread(in_a_thread, "a"), OF_THREADS),
     "all": Construct("parallel", lambda: parallel(*three())),
     "any": Construct("parallel", lambda: parallel(*three(), require="any")),
@@ -203,9 +209,9 @@ async def test_8_1_every_construct_leaves_a_record_whatever_its_end(
     left, model = await left_by(construct, end)
     assert_one_tree(left)
     assert_places_are_unique(left, model)
-    own = [r for r in left if r.parent == left[-1].id and r.kind == construct.kind]
-    assert [record.outcome for record in own] == [expected]
-    assert (own[0].error is None) is (expected == "ok")
+    (own,) = (record for record in left if record.parent == left[-1].id)
+    assert (own.kind, own.outcome) == (construct.kind, expected)
+    assert (own.error is None) is (expected == "ok")
 
 
 def assert_one_tree(left: list[TraceRecord]) -> None:

@@ -104,7 +104,11 @@ def test_9_5_a_page_is_appended_to_the_summary_of_the_step(
 def test_9_5_nothing_recorded_begins_a_command_or_is_markup(
     service: Path, replayed: "CompletedProcess[str]"
 ) -> None:
-    assert not [line for line in commands(replayed) if line.startswith("::error file=evil")]
+    stop, _, shown = replayed.stdout.partition("::stop-commands::")[2].partition("\n")
+    shown, _, after = shown.partition(f"\n::{stop}::\n")
+    assert "+ ::error file=evil.py" in shown
+    said = after.partition("\n===")[0].splitlines()
+    assert [line.partition(",")[0] for line in said] == ["::error file=service/app.py"] * 2
     page = (service / "summary.md").read_text(encoding="utf-8")
     assert "\n::error" not in page
     fenced = page.partition("\n````diff\n")[2].partition("\n````\n")[0]
