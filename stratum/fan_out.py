@@ -199,11 +199,11 @@ class _Run:
 
         Threads whose calls were cancelled get a moment to end, too.
         """
-        if self._in_threads:
-            await asyncio.sleep(2 * GRACE)
         for index, start in enumerate(self._starts):
             if index not in self._begun:
                 await _end(start, self._around[index], asyncio.CancelledError())
+        if self._in_threads:
+            await asyncio.sleep(2 * GRACE)
 
 
 async def end_all(starts: Sequence[Start], inside: Inside, ended: BaseException) -> None:

@@ -154,7 +154,7 @@ class Branch:
         self.thread = thread  # of several that share the branch
         self.turns = turns  # of the outermost fan-out around that stops early
         self.outer = outer
-        self.is_stopped = False  # a fan-out cancelled it: it makes no further call
+        self.is_stopped: bool = False  # a fan-out cancelled it: it makes no further call
         self._in_threads: set[Future[Any]] | None = None  # calls that threads wait for
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
@@ -216,7 +216,8 @@ class Branch:
     @contextmanager
     def awaiting(self, future: "Future[Any]") -> Iterator[None]:
         """Let `future` be cancelled with the branch, or one around it, while the body runs."""
-        around, branch = [], self
+        around: list[Branch] = []
+        branch: Branch = self
         while branch.outer is not None:
             around.append(branch)
             branch = branch.outer

@@ -14,6 +14,7 @@ IDLE = 32  # turns of the event loop without any step, after which all that a re
 PATIENCE = 2.0  # seconds that a reply waits for an earlier one that does not come
 GRACE = 0.005  # seconds in which a thread goes on with what a reply gave it
 UNORDERED = sys.maxsize  # the rank of replies that no recording orders: after those that are due
+NEVER = UNORDERED - 1  # the rank of calls that are to be cancelled
 
 
 async def idle(steps: Callable[[], int], turns_needed: int = IDLE) -> None:
@@ -114,6 +115,7 @@ class Turns:
         self._given = 0
         self._calm = calm
         self._is_closed = False
+        self._is_astray = False
         self._is_settling = True
         self._since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
@@ -132,6 +134,16 @@ class Turns:
     async def after(self, number: int) -> None:
         """Wait until so many replies were given, and nothing that they set off goes on."""
         await self._wait(_Waiter((number, -1), _nothing), self._replies, _nothing)
+
+    async def stray(self) -> None:
+        """Wait until a call is missing, so that nothing can end as it was recorded."""
+        await self._wait(_Waiter((NEVER, 0), _nothing), self._replies, _nothing)
+
+    def go_astray(self) -> None:
+        """Say that a call is missing: no reply waits for it."""
+        with self._lock:
+            self._is_astray = True
+            self._serve()
 
     async def lull(self) -> None:
         """Wait until nothing goes on, and no reply is due."""
@@ -212,11 +224,14 @@ class Turns:
                 waiter.go()
             self._settle()
         elif self._replies:
-            due = [w for w in self._replies if w.rank[0] <= self._given or w.rank[0] == UNORDERED]
+            due = [waiter for waiter in self._replies if self._is_due(waiter)]
             if due:
                 self._give(min(due, key=_rank))
-            else:
+            elif min(self._replies, key=_rank).rank[0] != NEVER:
                 self._soon(self._be_patient, (self._given, self._steps()))
+
+    def _is_due(self, waiter: _Waiter) -> bool:
+        return self._is_astray or waiter.rank[0] <= self._given or waiter.rank[0] == UNORDERED
 
     def _give(self, waiter: _Waiter) -> None:
         self._replies.remove(waiter)

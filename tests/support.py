@@ -113,9 +113,9 @@ def files_below(folder: Path) -> dict[str, bytes]:
     }
 
 
-def noted(folder: Path, *args: str) -> list[str]:
+def noted(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> list[str]:
     """Run pytest in a folder, where all passes, and return what the tests noted, sorted."""
     (folder / "noted.txt").unlink(missing_ok=True)
-    done = run_pytest(folder, "-q", *args)
+    done = run_pytest(folder, "-q", *args, env=env)
     assert done.returncode == 0, done.stdout
     return sorted((folder / "noted.txt").read_text(encoding="utf-8").splitlines())

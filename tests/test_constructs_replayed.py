@@ -1,9 +1,26 @@
 """Whole projects of concurrent constructs, recorded over HTTP at random, replay as recorded."""
 
+import asyncio
 import random
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
+
+import pytest
+
+from stratum import Budget, Request, flow, infer, parallel, race
+from stratum.clocks import FixedClock
+from stratum.recording.client import RecordingClient
+from stratum.recording.store import GoldenStore
+from stratum.roots import Root
+from stratum.scope import rooted
+from stratum.settings import NOW, Settings
+from stratum.testing.local_model import LocalModel
+from stratum.turns import Calm, Turns
+from tests.replaying import Recorded, Whim
+from tests.support import NOTE, files_below, noted, project
 
 PYPROJECT = """
     [tool.stratum]
@@ -194,3 +211,150 @@ class AtRandom:
         if "digit" in said:
             return {"value": random.random() < 0.5}
         return {"value": random.randrange(100)}
+
+
+class Suite(NamedTuple):
+    """A project that was recorded once, by two workers, and what its tests noted then."""
+
+    folder: Path
+    env: dict[str, str]
+    model: AtRandom
+    noted: list[str]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+    files = {"pyproject.toml": PYPROJECT, "app.py": APP, "conftest.py": NOTE, "test_it.py": TESTS}
+    folder = project(tmp_path_factory.mktemp("suite"), files)
+    model = AtRandom()
+    with LocalModel(answer=model) as running:
+        env = {"OPENAI_API_BASE": running.base_url, "OPENAI_API_KEY": "none", **OFFLINE}
+        yield Suite(folder, env, model, noted(folder, "--stratum-record", "-n2", env=env))
+
+
+OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
+def test_a_replay_gives_what_two_workers_recorded(suite: Suite) -> None:
+    again = noted(suite.folder, "--stratum-replay", "-n0", "-p", "randomly", env=OFFLINE)
+    assert again == suite.noted
+
+
+def test_recording_again_asks_nothing_and_changes_nothing(suite: Suite) -> None:
+    asked, files = suite.model.asked, files_below(suite.folder / "golden")
+    again = noted(suite.folder, "--stratum-record", "-n0", "-p", "randomly", env=suite.env)
+    assert again == suite.noted
+    assert suite.model.asked == asked
+    assert files_below(suite.folder / "golden") == files
+
+
+@infer(intent="Say a number")
+def say(text: str) -> int: ...
+
+
+@flow
+async def twice(text: str) -> int:
+    return await say(text=text) + await say(text=f"{text} again")
+
+
+@flow
+def in_turn(text: str) -> int:
+    return sum(say(text=f"{text} {n}") for n in range(20))
+
+
+def number(request: Request, chance: random.Random) -> Any:
+    return {"value": chance.randrange(100)}
+
+
+async def a_race() -> int:
+    return await race(twice("a"), say(text="b"), say(text="c"))
+
+
+def test_a_race_in_two_tests_has_one_winner(tmp_path: Path) -> None:
+    store = GoldenStore(Settings(root=tmp_path, model="any/model"))
+    client = RecordingClient(store, Whim(1, number))
+    won = set()
+    for name in ("first", "second", "third"):
+        clock = FixedClock(NOW, runs=True)
+        root = Root(name, clock=clock, client=client, model="any/model")
+        with rooted(root):
+            won.add(asyncio.run(a_race()))
+        store.passed(root)
+    assert len(won) == 1
+    store.write(complete=True)
+    before = files_below(tmp_path)
+    store.write(complete=True)
+    assert files_below(tmp_path) == before
+    ends = [
+        (s.key, s.outcome)
+        for f in GoldenStore(store.settings).recordings.files.values()
+        for s in f.samples
+    ]
+    assert len(set(ends)) == len(ends)
+
+
+async def a_race_with_threads() -> int:
+    return await race(asyncio.to_thread(in_turn, "a"), say(text="b"))
+
+
+def test_a_race_cancels_calls_that_threads_wait_for(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path, a_race_with_threads, number, seed=3)
+    sent = recorded.whim.sent
+    time.sleep(0.05)
+    assert recorded.whim.sent == sent < 10
+    (top,) = recorded.first.tree
+    assert top["steps"][0]["outcome"] == "cancelled"
+    assert top["steps"][0]["steps"][-1]["outcome"] == "cancelled"
+
+
+@flow(budget=Budget(ms=4))
+async def hurried(text: str) -> Any:
+    return await race(twice(text), twice(f"{text} or not"))
+
+
+async def in_a_hurry() -> Any:
+    ends = await parallel(hurried("a"), hurried("b"), a_race_of("c"), require=0)
+    return [str(end.value if end.ok else end.error) for end in ends]
+
+
+@flow
+async def a_race_of(text: str) -> int:
+    return await race(twice(text), say(text=text))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_deadline_comes_between_the_same_replies(seed: int, tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path, in_a_hurry, number, seed=seed)
+    for again in range(3):
+        assert recorded.replay(again) == recorded.first
+
+
+def test_a_replay_does_not_wait_for_a_call_that_is_missing(tmp_path: Path) -> None:
+    texts = ["a", "b", "c", "d"]
+
+    async def all_but_one() -> Any:
+        ends = await parallel(
+            *(twice(text) for text in texts), race(say(text="x"), say(text="y")), require=0
+        )
+        return [end.ok for end in ends]
+
+    recorded = Recorded(tmp_path, all_but_one, number, seed=1)
+    texts[1] = "changed"
+    started = time.monotonic()
+    with pytest.raises(AssertionError):  # of what is missing
+        recorded.replay(1)
+    assert time.monotonic() - started < 1
+
+
+async def test_what_a_cancelled_task_was_just_given_is_given_back() -> None:
+    turns = Turns(lambda: 0, Calm(), is_needed=True)
+    undone: list[int] = []
+
+    def act() -> int:
+        task.cancel()
+        return 4
+
+    task = asyncio.ensure_future(turns.perform((0,), act, undone.append))
+    await asyncio.wait([task])
+    assert undone == [4]
+    turns.close()

@@ -1,9 +1,10 @@
 """Send a request, again where that may help, at the pace the provider asks for."""
 
 import asyncio
+import inspect
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from stratum.calls import Request
@@ -46,7 +47,7 @@ async def send(
         async with limiter.turn():
             await _wait_out(limiter, request)
             try:
-                response = await litellm.acompletion(**arguments)
+                response = await _asked(litellm.acompletion(**arguments))
             except Exception as error:
                 seconds = _next_pause(litellm, error, attempt)
                 if busy := is_busy(litellm, error):
@@ -116,3 +117,30 @@ def _seconds_left() -> float:
     chain = ledger.chain() if ledger is not None else ()
     limited = (each.seconds_left() for each in chain if each.budget.ms is not None)
     return max(0.0, min(limited, default=math.inf))
+
+
+async def _asked(call: Coroutine[Any, Any, Any]) -> Any:
+    """Await a call of litellm's; a cancellation waits while it prepares the request in a thread.
+
+    The thread returns a coroutine, and nobody would await that.
+    """
+    task = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            while not task.done() and _is_preparing(call):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.001)
+        finally:
+            task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # so that it is not reported as lost
+        raise
+
+
+def _is_preparing(call: Any) -> bool:
+    while inspect.iscoroutine(call.cr_await):
+        call = call.cr_await
+    asks = call.cr_code.co_name == "acompletion" and call.cr_code.co_filename.endswith("main.py")
+    return asks and call.cr_await is not None

@@ -3,6 +3,7 @@
 import asyncio
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -144,8 +145,10 @@ class RecordingClient:
             late.expire()
         if late is None and turns is not None and self._has_other_end(sample, request):
             await turns.lull()
-        else:
-            await asyncio.sleep(NEVER)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NEVER):
+                await (asyncio.sleep(NEVER) if turns is None else turns.stray())
 
     def _has_other_end(self, sample: Sample, request: Request) -> bool:
         """Say whether a call that nobody cancels can be asked, or answered, instead."""
@@ -165,6 +168,8 @@ class RecordingClient:
         text = "\n".join(drift.text for drift in drifts)
         error = RecordingMissing(f"{text}\n  Accept it with pytest --stratum-record.", drifts)
         inside.root.misses.append(error)
+        if inside.branch.turns is not None:
+            inside.branch.turns.go_astray()
         return error
 
     async def _ask(self, inner: Client, request: Request, inside: Inside) -> Reply:

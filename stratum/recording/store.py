@@ -219,7 +219,8 @@ class GoldenStore:
     def is_answered(self, request: Request) -> bool:
         """Say whether an answer is recorded at the request's place."""
         samples = self.recordings.of_key(request.key, self.recordings.home_of(request.site))
-        return any(spot(request) in s.places for s in samples if s.outcome not in _UNANSWERED)
+        answered = (sample for sample in samples if sample.outcome not in _UNANSWERED)
+        return any(request.place is None or spot(request) in s.places for s in answered)
 
     def used(self) -> dict[str, list[int]]:
         """Return the positions, in the files by home, of all that a replay used."""
