@@ -217,3 +217,23 @@ async def test_a_cancelled_branch_makes_no_further_request(slow_but_for_a: Local
     assert asked.count("text: a") == 2
     assert not [text for text in asked if "again" in text]
     assert len(asked) <= 5
+
+
+def test_a_call_that_a_thread_waits_for_is_cancelled_with_its_branch() -> None:
+    @flow
+    def in_a_thread() -> int:
+        return say.run(text="slow")
+
+    async def racing() -> int:
+        return await race(asyncio.to_thread(in_a_thread), say(text="fast"))
+
+    def answer(request: Any) -> Any:
+        return Scripted(1, 30.0 if request.prompt.text == "text: slow" else 0.05)
+
+    started = time.monotonic()
+    with answering(answer):
+        assert asyncio.run(racing()) == 1
+    assert time.monotonic() - started < 10
+    assert [(r.kind, r.outcome) for r in records() if r.kind in ("infer", "flow")].count(
+        ("infer", "cancelled")
+    ) == 1
