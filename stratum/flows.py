@@ -133,6 +133,8 @@ def flow(function: Any = None, /, *, budget: Budget | None = None) -> Any:
 
 
 def _flow(function: Any, *, budget: Budget | None) -> "Flow[Any, Any] | SyncFlow[Any, Any]":
+    if isinstance(function, Budget):
+        raise DeclarationError(f"@flow({function!r}): write @flow(budget=...)")
     if not inspect.isfunction(function) or inspect.isgeneratorfunction(function):
         raise DeclarationError(
             f"@flow was put on {function!r}, which is no function that returns a value.\n"

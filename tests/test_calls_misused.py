@@ -165,7 +165,7 @@ def test_a_wrong_change_is_an_error_at_once(change: dict[str, Any], said: str) -
         ),
         pytest.param(lambda: flow(budget=1)(never), "never: budget=1; write", id="flow-budget"),
         pytest.param(lambda: flow(never).with_(budget=1), "never: budget=1; write", id="flow-with"),
-        pytest.param(lambda: flow(Budget(usd=1)), "no function that returns", id="flow-position"),
+        pytest.param(lambda: flow(Budget(usd=1)), r"write @flow(budget=...)", id="flow-position"),
         pytest.param(lambda: compute(Budget), "put it on a def", id="compute-class"),
         pytest.param(lambda: parallel(1), "which cannot be awaited", id="parallel-number"),
         pytest.param(lambda: parallel([]), "parallel(classify(text=a)", id="parallel-list"),

@@ -300,6 +300,9 @@ def test_a_rejected_key_raises_at_once(status: int, message: str) -> None:
     assert message.replace(KEY, "<secret:api_key>") in heard.text
     assert "Set the provider's key in the environment, or start `stratum local-model`" in heard.text
     assert (KEY in heard.text, len(heard.bodies)) == (False, 1)
+    cause = heard.error.__cause__
+    assert cause is not None
+    assert (cause.__traceback__, cause.__cause__, cause.__context__) == (None, None, None)
 
 
 def test_a_missing_key_raises_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -813,11 +813,12 @@ def test_serve_says_how_to_use_it_and_ends_at_ctrl_c() -> None:
     code = "from stratum.testing.local_model import serve; serve(0)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=-1, stderr=-1, text=True) as child:
         assert child.stdout is not None
-        said = [child.stdout.readline().strip() for _ in range(10)]
+        said = [child.stdout.readline().strip() for _ in range(11)]
         child.send_signal(signal.SIGINT)
         _, errors = child.communicate(timeout=10)
     assert said[0] == f"{MODEL}: a rule-based stand-in, not a language model."
     assert said[3].startswith("export OPENAI_API_BASE=http://127.0.0.1:")
+    assert said[4].startswith("export OPENAI_BASE_URL=http://127.0.0.1:")
     assert {"export OPENAI_API_KEY=local", f'model = "openai/{MODEL}"'} <= set(said)
     assert (child.returncode, errors) == (0, "")
 

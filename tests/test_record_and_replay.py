@@ -176,3 +176,7 @@ def test_without_a_key_recording_fails_at_once_and_lists_what_is_missing(tmp_pat
     assert "missing drift · classify · app.py:" in run.stdout
     assert _audit(folder)["connections"] == 0
     assert not (folder / "golden").exists()
+
+
+def test_the_cache_of_this_machine_ignores_itself(recorded: Recorded) -> None:
+    assert (recorded.folder / ".stratum/.gitignore").read_text(encoding="utf-8") == "*\n"

@@ -140,7 +140,7 @@ def test_an_unchanged_project_has_no_drift(project):
         pytest.param(
             "def choose(",
             "def chooses(",
-            ["orphaned drift in choose", "was it renamed to chooses?"],
+            ["orphaned drift in choose", "was it renamed to chooses?", "--stratum-prune"],
             id="renamed",
         ),
         pytest.param(

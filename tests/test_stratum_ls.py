@@ -255,3 +255,10 @@ def test_a_reader_that_stops_is_no_error(tmp_path: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+@pytest.mark.parametrize("command", ["ls", "drift", "upgrade"])
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path, command: str) -> None:
+    done = stratum(tmp_path, command, "typo")
+    assert done.returncode == 2
+    assert "there is no folder typo" in done.stderr

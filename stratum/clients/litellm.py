@@ -15,7 +15,7 @@ from stratum.clients.lowering import Lowered, form_of, lower, lower_tool
 from stratum.clients.messages import answer_of, messages, tool_messages
 from stratum.clients.prices import cost_of, price_of, quoted
 from stratum.clients.prompt_cache import Cached, PromptCache, Watch, marked, minimum
-from stratum.clients.provider_errors import address_of, is_about_wire, words_of
+from stratum.clients.provider_errors import address_of, bare, is_about_wire, words_of
 from stratum.clients.transport import Failed, send
 from stratum.clients.wires import LADDER, TOOL, Ladder, Refusal, Rung, refusal_of
 from stratum.errors import ConfigurationError, ProviderError
@@ -244,7 +244,7 @@ class LiteLLMClient:
         if request.wire == "auto" and is_about_wire(self._litellm, failed.error):
             refusal = refusal_of(words_of(failed.error), rung)
         if refusal is None:
-            raise failed.translated(self._litellm, request, arguments) from failed.error
+            raise failed.translated(self._litellm, request, arguments) from bare(failed.error)
         _log.info("%s refused wire %s (%s)", request.model, rung, refusal.named)
         return refusal
 

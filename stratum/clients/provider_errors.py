@@ -140,3 +140,9 @@ def address_of(arguments: Mapping[str, Any]) -> str:
     names = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
     given = (arguments.get("api_base"), arguments.get("base_url"), *map(os.environ.get, names))
     return next((str(address) for address in given if address), "")
+
+
+def bare(error: Exception) -> Exception:
+    """Return an error of litellm's without the hundreds of lines of where in it that was."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

@@ -34,5 +34,6 @@ def run(chosen: Namespace) -> int:
     if not found.drifts:
         print("no drift")
         return 0
-    print("accept: pytest --stratum-record")
+    orphaned = any(drift.kind == "orphaned" for drift in found.drifts)
+    print(f"accept: pytest --stratum-record{' --stratum-prune' * orphaned}")
     return 1

@@ -1,7 +1,7 @@
 """What commands about a project's recordings share: the folder, and how calls are put."""
 
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,8 +24,19 @@ LINE = 72  # characters of a call's inputs that are shown in a list
 def add_folder(parser: ArgumentParser) -> None:
     """Let a command be given a folder of the project."""
     parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path(), help="a folder of the project (default: .)"
+        "folder",
+        nargs="?",
+        type=_folder,
+        default=Path(),
+        help="a folder of the project (default: .)",
     )
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text)
+    if not folder.is_dir():
+        raise ArgumentTypeError(f"there is no folder {escape(text)}")
+    return folder
 
 
 def is_recorded(settings: Settings) -> bool:

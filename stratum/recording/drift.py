@@ -147,6 +147,8 @@ def _elsewhere(report: DriftReport, request: Request, samples: list[Sample], roo
     place = request.place
     limit = next(filter(None, (_limit_of(sample) for sample in samples)), None)
     if limit is not None:
+        if limit == "cancelled":
+            limit = "cancelled (it lost a race, or its time was up), so without an answer"
         return report.drift("missing", f"recorded as {limit}, which it no longer has to be")
     handed = all(id(sample) in root.handed for sample in samples)
     if handed and len(samples) == 1:

@@ -7,7 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -383,3 +383,13 @@ def _unescape(found: re.Match[str]) -> str:
     if found["upper"]:
         return found["upper"].upper()
     return bytes.fromhex(found["octets"].replace("%", "")).decode(errors="surrogatepass")
+
+
+def ignored(folder: Path) -> Path:
+    """Let git ignore a folder of ours that is not committed; returns it."""
+    mark = folder / ".gitignore"
+    with suppress(OSError):  # whoever writes into the folder says what is wrong with it
+        if not mark.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            mark.write_text("*\n", encoding="utf-8")
+    return folder

@@ -7,6 +7,7 @@ from stratum.calls import Reply, Request, Usage
 from stratum.errors import RecordingError
 from stratum.recording.ages import oldest_day, today
 from stratum.recording.disk import DiskCache
+from stratum.recording.files import ignored
 from stratum.recording.lease import Lease, is_held
 from stratum.recording.patience import PatientCache
 from stratum.recording.shapes import is_amount, is_count
@@ -22,7 +23,7 @@ class Pending:
     """
 
     def __init__(self, settings: Settings, run: str, *, reuse: bool = True) -> None:
-        folder = settings.state_folder
+        folder = ignored(settings.state_folder)
         self._settings = settings
         self.cache: PatientCache = PatientCache(DiskCache(folder / "cache"))
         self._runs = folder / "runs"
@@ -90,7 +91,7 @@ class DiskMemory:
     """Settled replies of production calls with `cache="global"`, by key."""
 
     def __init__(self, settings: Settings) -> None:
-        self._cache = DiskCache(settings.state_folder / "cache")
+        self._cache = DiskCache(ignored(settings.state_folder) / "cache")
 
     def get(self, key: str) -> Reply | None:
         value = self._cache.get(f"answer:{key}").value

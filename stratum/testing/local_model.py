@@ -176,7 +176,8 @@ def _usage_lines(base_url: str) -> str:
 {MODEL}: a {NATURE}.
 It answers OpenAI-style chat requests at {base_url} until Ctrl-C. To use it:
 
-  export OPENAI_API_BASE={base_url}
+  export OPENAI_API_BASE={base_url}   # litellm reads this one
+  export OPENAI_BASE_URL={base_url}   # and the openai client this one
   export OPENAI_API_KEY=local
 
 and in pyproject.toml:
