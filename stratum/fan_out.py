@@ -130,26 +130,31 @@ class _Run:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def all(self) -> None:
+        """Run the branches; a cancellation stops them before it is passed on to them."""
+        group = asyncio.ensure_future(self._together())
+        try:
+            await asyncio.shield(group)
+        except asyncio.CancelledError:
+            self._stop_others(None)
+            group.cancel()
+            while not group.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([group])
+            if not group.cancelled():
+                group.exception()  # so that it is not reported as lost
+            raise
+
+    async def _together(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for index in range(self._first):
                     self._begin(index, group)
-                await self._ended()
         except BaseExceptionGroup as errors:  # only what the verdict raised: branches keep theirs
             raise errors.exceptions[0] from None
         for index, failure in self._failures.items():  # those that came together with the last one
             self.outcomes[index] = failure
         if not self._is_over and any(task.cancelled() for task in self._tasks.values()):
             raise asyncio.CancelledError
-
-    async def _ended(self) -> None:
-        """Wait for all branches; a cancellation stops them before it is passed on to them."""
-        try:
-            while running := [task for task in self._tasks.values() if not task.done()]:
-                await asyncio.wait(running)
-        except asyncio.CancelledError:
-            self._stop_others(None)
-            raise
 
     def _begin(self, index: int, group: asyncio.TaskGroup) -> None:
         self._tasks[index] = group.create_task(self._branch(index, group))
@@ -171,21 +176,35 @@ class _Run:
             self._begin(following, group)
 
     async def _judge(self, index: int, outcome: Outcome) -> None:
-        async with self._judging:
-            if self._is_over:
-                return
-            self.outcomes[index] = outcome
-            try:
-                enough = self._is_enough(self.outcomes, index)
-                if not isinstance(enough, bool):
-                    enough = await enough
-            except BaseException:
-                self._stop_others(index)
-                raise
-            if enough:
-                self._is_over = True
-                for task in self._stop_others(index):
-                    task.cancel()
+        if self._judging.locked():
+            async with self._judging:
+                await self._conclude(index, self._verdict(index, outcome))
+            return
+        verdict = self._verdict(index, outcome)
+        if verdict is not False:
+            async with self._judging:
+                await self._conclude(index, verdict)
+
+    def _verdict(self, index: int, outcome: Outcome) -> bool | Awaitable[bool]:
+        if self._is_over:
+            return False
+        self.outcomes[index] = outcome
+        try:
+            return self._is_enough(self.outcomes, index)
+        except BaseException:
+            self._stop_others(index)
+            raise
+
+    async def _conclude(self, index: int, verdict: bool | Awaitable[bool]) -> None:
+        try:
+            enough = verdict if isinstance(verdict, bool) else await verdict
+        except BaseException:
+            self._stop_others(index)
+            raise
+        if enough:
+            self._is_over = True
+            for task in self._stop_others(index):
+                task.cancel()
 
     def _stop_others(self, last: int | None) -> list[asyncio.Task[None]]:
         """Let the branches that run make no further call; returns their tasks."""
