@@ -393,7 +393,9 @@ async def cancelled(child: Tree, after: int) -> None:
             await asyncio.sleep(0)
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        while not task.done():  # whoever is cancelled meanwhile still waits for its own task
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
 
 
 def carried_out(tree: Tree) -> Meter:
