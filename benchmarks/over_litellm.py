@@ -9,13 +9,13 @@ the processor's time: the clock also shows how long the server took.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from typing import Any
 
 from measuring import Spent, interleaved, ratio, table, timed
 from subject import TEXTS, classify, local_model
 
 from stratum import LiteLLMClient, using
-from stratum.clients.messages import messages
 
 CALLS = 5  # in a round
 BARE = "litellm.acompletion on loopback"
@@ -26,8 +26,8 @@ async def bare_call(client: LiteLLMClient) -> Callable[[], Awaitable[Any]]:
     """Return the very call that `@infer` makes, without it."""
     litellm = await client._load()
     request = classify._ask({"text": TEXTS[0]}).request
-    arguments, _ = client._arguments(request, litellm)
-    return lambda: litellm.acompletion(**{**arguments, "messages": messages(request)})
+    arguments = client._asked(request, client._first(request, litellm), litellm).arguments
+    return lambda: litellm.acompletion(**deepcopy(arguments))
 
 
 async def typed_call() -> Any:
