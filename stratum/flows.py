@@ -5,7 +5,17 @@ import inspect
 from collections.abc import Callable, Coroutine
 from copy import copy
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    overload,
+)
 
 from stratum.arguments import check_budget
 from stratum.budget import Budget
@@ -94,15 +104,17 @@ class Flow(TracedCoroutine[P, R], Generic[P, R]):
         return changed
 
 
-class _MakeFlow(Protocol):
-    """`@flow(...)`: makes a flow of what it is put on."""
+if TYPE_CHECKING:
 
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> Flow[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> SyncFlow[P, R]: ...
+    class _MakeFlow(Protocol):
+        """`@flow(...)`: makes a flow of what it is put on."""
+
+        @overload
+        def __call__(  # type: ignore[overload-overlap]
+            self, function: Callable[P, Coroutine[Any, Any, R]], /
+        ) -> Flow[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> SyncFlow[P, R]: ...
 
 
 @overload
@@ -112,7 +124,7 @@ def flow(  # type: ignore[overload-overlap]
 @overload
 def flow(function: Callable[P, R], /) -> SyncFlow[P, R]: ...
 @overload
-def flow(*, budget: Budget | None = None) -> _MakeFlow: ...
+def flow(*, budget: Budget | None = None) -> "_MakeFlow": ...
 def flow(function: Any = None, /, *, budget: Budget | None = None) -> Any:
     """Make a flow of a function: plain Python, traced, with one hard budget.
 
