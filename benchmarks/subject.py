@@ -39,7 +39,7 @@ def record(folder: Path) -> Settings:
     """Record one call of each text; returns the settings of the project that holds them."""
     settings = Settings(root=folder)
     store = GoldenStore(settings)
-    root = Root("recording", clock=FixedClock(settings.now, runs=False))
+    root = Root("recording", clock=FixedClock(settings.now))
     root.client = RecordingClient(store, ScriptedClient(lambda request: ANSWER))
     with rooted(root):
         for text in TEXTS:
@@ -53,7 +53,7 @@ class Replay:
     """A session that replays: a store for all, a root for each test, as the plugin does it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._clock = FixedClock(settings.now, runs=False)
+        self._clock = FixedClock(settings.now)
         self._client = RecordingClient(GoldenStore(settings))
 
     def awaited(self, runner: asyncio.Runner) -> None:

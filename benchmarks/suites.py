@@ -98,7 +98,7 @@ import asyncio
 
 settings = load(Path.cwd())
 store = GoldenStore(settings)
-root = Root("recording", clock=FixedClock(settings.now, runs=False))
+root = Root("recording", clock=FixedClock(settings.now))
 root.client = RecordingClient(store, ScriptedClient(lambda request: ANSWER))
 
 async def calls():

@@ -133,7 +133,7 @@ class StratumSession:
     def _root(self, name: str, mode: str | None) -> Root:
         if mode is None or mode == "live":
             return Root(name)
-        clock = FixedClock(self.settings.now, runs=self.records)
+        clock = FixedClock(self.settings.now)
         model = environ.get("STRATUM_MODEL") if self.records else None
         if self._client is None:
             self._client = self._recording(LateClient())

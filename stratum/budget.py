@@ -169,8 +169,9 @@ class _Alarm:
 class Ledger:
     """The running account of one budget, inside those of its parents (SPEC 6).
 
-    A reservation counts in the ledger and in every parent. `armed` says whether time limits
-    fire by the clock; under replay they fire only where a recorded timeout did.
+    A reservation counts in the ledger and in every parent. Where `only_while_asking`, as under
+    record and replay, time is up by the clock only while a call below is being asked of what is
+    no recording: a recorded time limit is up where it was up then.
     """
 
     def __init__(
@@ -179,14 +180,16 @@ class Ledger:
         name: str,
         parent: "Ledger | None" = None,
         *,
-        armed: bool = True,
+        only_while_asking: bool = False,
         when_calm: Callable[[Callable[[], None]], None] = lambda expire: expire(),
     ) -> None:
         self.budget = budget
         self.name = name
         self.parent = parent
         self.expired: bool = False
-        self._armed = armed
+        self._only_while_asking = only_while_asking
+        self._asking = 0
+        self._is_late = False
         self._when_calm = when_calm
         self._limit = UNLIMITED if budget.usd is None else Decimal(str(budget.usd))
         self._spent = NOTHING
@@ -318,8 +321,7 @@ class Ledger:
         timer: list[asyncio.TimerHandle] = []
         try:
             async with self._alarmed():
-                if self._armed:
-                    self._arm(asyncio.get_running_loop(), timer)
+                self._arm(asyncio.get_running_loop(), timer)
                 yield
         finally:
             for handle in timer:
@@ -329,7 +331,7 @@ class Ledger:
     def watched(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         """Let the time of a body that runs in a thread be up in its steps, and at its end."""
         timer: list[asyncio.TimerHandle] = []
-        if self._ends is not None and self._armed:
+        if self._ends is not None:
             loop.call_soon_threadsafe(self._arm, loop, timer)
         try:
             yield
@@ -369,9 +371,43 @@ class Ledger:
     def _arm(self, loop: asyncio.AbstractEventLoop, timer: list[asyncio.TimerHandle]) -> None:
         left = self.seconds_left()
         if left <= 0:
-            self._when_calm(self.expire)
+            self._is_late = True
+            self._run_out()
         else:
             timer[:] = [loop.call_later(left, self._arm, loop, timer)]
+
+    def _run_out(self) -> None:
+        if self._may_run_out():
+            self._when_calm(self._run_out_now)
+
+    def _run_out_now(self) -> None:
+        if self._may_run_out():
+            self.expire()
+
+    def _may_run_out(self) -> bool:
+        return self._is_late and (self._asking > 0 or not self._only_while_asking)
+
+    @property
+    def is_late(self) -> bool:
+        """Say whether the time of this ledger, or of one around it, is up by the clock."""
+        return any(ledger._is_late for ledger in self.chain())
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Say that a call is being asked of what is no recording, so that its time counts."""
+        chain = [ledger for ledger in self.chain() if ledger._only_while_asking]
+        with self._tree.lock:
+            for ledger in chain:
+                ledger._asking += 1
+        for ledger in chain:
+            if ledger._is_late:
+                asyncio.get_running_loop().call_soon(ledger._run_out)
+        try:
+            yield
+        finally:
+            with self._tree.lock:
+                for ledger in chain:
+                    ledger._asking -= 1
 
     def seconds_left(self) -> float:
         """Return the time left, not counting pauses; a paused ledger has some."""

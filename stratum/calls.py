@@ -297,11 +297,9 @@ class Unsending(Protocol):
 class Clock(Protocol):
     """Time, ids and randomness.
 
-    `runs` says whether time limits fire by the clock, `is_fixed` whether all three are the
-    same on every run.
+    `is_fixed` says whether all three are the same on every run, as under record and replay.
     """
 
-    runs: bool
     is_fixed: bool
 
     def now(self) -> datetime: ...

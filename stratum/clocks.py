@@ -13,8 +13,7 @@ class FixedClock:
 
     is_fixed = True
 
-    def __init__(self, now: datetime, *, runs: bool) -> None:
-        self.runs = runs
+    def __init__(self, now: datetime) -> None:
         self._now = now
         self._counts: dict[object, itertools.count[int]] = {}
 

@@ -296,7 +296,7 @@ class _FirstFailure:
         return isinstance(outcomes[at], Failure) and self._with_the_others()
 
     async def _with_the_others(self) -> bool:
-        if self._root.clock.runs:
+        if getattr(self._root.client, "waits", True):
             await asyncio.sleep(0)
         else:
             await idle(lambda: self._root.steps, IDLE // 2)  # no further reply is given meanwhile

@@ -90,8 +90,10 @@ def _attempt(
 async def _send(
     request: Request, client: Client, ledger: Ledger | None, turns: Turns | None
 ) -> Reply:
-    if ledger is None or not ledger.needs_quote:
+    if ledger is None:
         return await client.complete(request)
+    if not ledger.needs_quote:
+        return await _complete(request, client, ledger)
     try:
         quote = await client.quote(request)
         reservation = await _reserved(request, quote, ledger, turns)
@@ -100,8 +102,15 @@ async def _send(
             client.unfinished(request)
         raise
     if reservation is None:
+        return await _complete(request, client, ledger)
+    return await _send_within(reservation, quote, request, client, ledger)
+
+
+async def _complete(request: Request, client: Client, ledger: Ledger) -> Reply:
+    if getattr(client, "keeps_time", False):
         return await client.complete(request)
-    return await _send_within(reservation, quote, request, client)
+    with ledger.asking():
+        return await client.complete(request)
 
 
 async def _reserved(
@@ -122,12 +131,13 @@ async def _reserved(
 
 
 async def _send_within(
-    reservation: Reservation, quote: Quote, request: Request, client: Client
+    reservation: Reservation, quote: Quote, request: Request, client: Client, ledger: Ledger
 ) -> Reply:
     actual: Amount | None = None
     cap = reservation.cap
     try:
-        reply = await client.complete(request if cap is None else replace(request, cap=cap))
+        asked = request if cap is None else replace(request, cap=cap)
+        reply = await _complete(asked, client, ledger)
         actual = _spent(reply, quote)
     except Exception as error:
         actual = None if getattr(error, "billed", False) else NOTHING

@@ -41,7 +41,6 @@ _threads = _Threads()
 class SystemClock:
     """Real time, ids and randomness."""
 
-    runs = True
     is_fixed = False
 
     def now(self) -> datetime:

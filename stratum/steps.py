@@ -331,8 +331,7 @@ async def inside_of(span: Span, budget: Budget | None, name: str) -> AsyncIterat
         finally:
             leave(token)
         return
-    root = inside.root
-    ledger = Ledger(budget, name, inside.ledger, armed=root.clock.runs, when_calm=root.calm.wait)
+    ledger = _ledger(inside, budget, name)
     span.inside = replace(inside, ledger=ledger)
     token = enter(span.inside)
     try:
@@ -351,11 +350,21 @@ def sync_inside_of(span: Span, budget: Budget | None, name: str) -> Iterator[Non
         with surrounded(inside):
             yield
         return
-    root = inside.root
-    ledger = Ledger(budget, name, inside.ledger, armed=root.clock.runs, when_calm=root.calm.wait)
+    ledger = _ledger(inside, budget, name)
     span.inside = replace(inside, ledger=ledger)
     with surrounded(span.inside), ledger.watched(background_loop()):
         yield
+
+
+def _ledger(inside: Inside, budget: Budget, name: str) -> Ledger:
+    root = inside.root
+    return Ledger(
+        budget,
+        name,
+        inside.ledger,
+        only_while_asking=root.clock.is_fixed,
+        when_calm=root.calm.wait,
+    )
 
 
 def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -6,7 +6,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Gate(Protocol):
+        """What keeps other workers from recording the same fan-out meanwhile."""
+
+        async def go_through(self) -> None: ...
+
+        def close(self) -> None: ...
+
 
 T = TypeVar("T")
 
@@ -119,8 +130,7 @@ class Turns:
         self._is_settling = True
         self._since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self.gate: str | None = None  # by which one worker at a time records the fan-out
-        self.on_close: Callable[[], object] | None = None
+        self._gate: Gate | None = None
         calm.disturb(self)
         self._tick(0, -1)
 
@@ -180,6 +190,13 @@ class Turns:
         """How many replies were given."""
         return self._given
 
+    def gate_of(self, make: "Callable[[], Gate]") -> "Gate":
+        """Return what one worker at a time goes through to record the fan-out."""
+        with self._lock:
+            if self._gate is None:
+                self._gate = make()
+            return self._gate
+
     def note(self, entry: dict[str, Any], number: int) -> None:
         """Let a recorded call hold the order of its reply, now or once it is needed."""
         if self.is_needed:
@@ -204,8 +221,8 @@ class Turns:
         self._calm.leave(self)
         if was_settling:
             self._calm.settle()
-        if self.on_close is not None:
-            self.on_close()
+        if self._gate is not None:
+            self._gate.close()
 
     def _count(self) -> int:
         self._given += 1

@@ -75,15 +75,15 @@ class Recorded:
         self._scenario = scenario
         self.whim = Whim(seed, answer)
         store = GoldenStore(self._settings)
-        self.first = self._run(RecordingClient(store, self.whim), seed, runs=True, store=store)
+        self.first = self._run(RecordingClient(store, self.whim), seed, store=store)
         self.unwritten = store.write(complete=True)
 
     def replay(self, seed: int) -> Ran:
         store = GoldenStore(self._settings)
-        return self._run(RecordingClient(store), seed, runs=False, store=store)
+        return self._run(RecordingClient(store), seed, store=store)
 
-    def _run(self, client: Client, seed: int, *, runs: bool, store: GoldenStore) -> Ran:
-        clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC), runs=runs)
+    def _run(self, client: Client, seed: int, *, store: GoldenStore) -> Ran:
+        clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         root = Root("test", clock=clock, client=client, model="any/model")
         with rooted(root), asyncio.Runner(loop_factory=lambda: Shuffled(seed)) as runner:
             end = runner.run(self._end())

@@ -138,7 +138,7 @@ def test_ctrl_c_ends_one_that_waits() -> None:
 def replaying(folder: Path, *texts: str, function: Any = say) -> Iterator[GoldenStore]:
     """Record the calls, and let the block replay them."""
     settings = Settings(root=folder)
-    store, clock = GoldenStore(settings), FixedClock(settings.now, runs=False)
+    store, clock = GoldenStore(settings), FixedClock(settings.now)
     echo = ScriptedClient(lambda request: request.shown.text.removeprefix("text: ").upper())
     with rooted(Root("record", clock, RecordingClient(store, echo))) as root:
         for text in texts:

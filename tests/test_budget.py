@@ -334,7 +334,7 @@ async def test_time_runs_on_after_a_pause() -> None:
 
 
 async def test_an_unarmed_limit_fires_only_when_told() -> None:
-    ledger = Ledger(Budget(ms=1), "flow f", armed=False)
+    ledger = Ledger(Budget(ms=1), "flow f", only_while_asking=True)
     async with ledger.bounded():
         await asyncio.sleep(0.02)
         fired = ledger.expired
@@ -342,7 +342,7 @@ async def test_an_unarmed_limit_fires_only_when_told() -> None:
 
 
 async def test_a_limit_may_be_told_more_than_once() -> None:
-    ledger, problems = Ledger(Budget(ms=1), "flow f", armed=False), []
+    ledger, problems = Ledger(Budget(ms=1), "flow f", only_while_asking=True), []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: problems.append(told))
 
     @bounded(ledger)

@@ -158,7 +158,7 @@ def test_a_scripted_answer_does_not_come_from_the_disk(folder: Path) -> None:
 
 @BOTH
 def test_a_scripted_client_remembers_under_a_mode_too(folder: Path, ask: Any) -> None:
-    replaying = Root("a test", clock=FixedClock(NOW, runs=False), client=Live())
+    replaying = Root("a test", clock=FixedClock(NOW), client=Live())
     with rooted(replaying), answering("one", "two"):
         assert [ask.run("a"), ask.run("a")] == ["one", "one"]
 
@@ -168,7 +168,7 @@ def test_under_a_mode_a_live_client_is_not_answered_from_memory(folder: Path, as
     with using(client=Live("outside"), model="m"):
         ask.run("a")
     recording = Live("one", "two")
-    root = Root("a test", clock=FixedClock(NOW, runs=True), client=recording, model="m")
+    root = Root("a test", clock=FixedClock(NOW), client=recording, model="m")
     with rooted(root):
         assert [ask.run("a"), ask.run("a")] == ["one", "two"], "the mode's own client remembers"
 

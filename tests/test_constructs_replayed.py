@@ -164,6 +164,8 @@ APP = """
 TESTS = """
     import asyncio
     import json
+    import os
+    import time
     import app
     import pytest
     import stratum
@@ -183,10 +185,22 @@ TESTS = """
             return value
         return asyncio.run(run())
 
-    @pytest.mark.parametrize("time", range(2))
+    @pytest.fixture(autouse=True)
+    def in_step(request):
+        "Begin when the other worker begins the same test of the other file."
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            path, other = request.path, request.path.with_name(OTHER[request.path.name])
+            path.with_suffix(f".{request.node.name}").touch()
+            ends = time.monotonic() + 60
+            while not other.with_suffix(f".{request.node.name}").exists():
+                assert time.monotonic() < ends
+                time.sleep(0.002)
+
+    OTHER = {"test_one.py": "test_two.py", "test_two.py": "test_one.py"}
+
     @pytest.mark.parametrize("name", ["any_of_all", "nested", "in_threads", "budgets", "times",
                                       "caches", "agreements"])
-    def test_it(name, time, note, traces):
+    def test_it(name, note, traces):
         value = whole(getattr(app, name))
         note(value, json.dumps(traces.tree()))
 
@@ -224,15 +238,22 @@ class Suite(NamedTuple):
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    files = {"pyproject.toml": PYPROJECT, "app.py": APP, "conftest.py": NOTE, "test_it.py": TESTS}
+    files = {"pyproject.toml": PYPROJECT, "app.py": APP, "conftest.py": NOTE}
+    files |= {"test_one.py": TESTS, "test_two.py": TESTS}
     folder = project(tmp_path_factory.mktemp("suite"), files)
     model = AtRandom()
     with LocalModel(answer=model) as running:
         env = {"OPENAI_API_BASE": running.base_url, "OPENAI_API_KEY": "none", **OFFLINE}
-        yield Suite(folder, env, model, noted(folder, "--stratum-record", "-n2", env=env))
+        yield Suite(folder, env, model, noted(folder, *TWO_WORKERS, env=env))
 
 
+TWO_WORKERS = ("--stratum-record", "-n2", "--dist", "loadfile")
 OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
+def test_two_workers_record_one_end(suite: Suite) -> None:
+    assert len(suite.noted) == 16
+    assert suite.noted[::2] == suite.noted[1::2]
 
 
 def test_a_replay_gives_what_two_workers_recorded(suite: Suite) -> None:
@@ -275,7 +296,7 @@ def test_a_race_in_two_tests_has_one_winner(tmp_path: Path) -> None:
     client = RecordingClient(store, Whim(1, number))
     won = set()
     for name in ("first", "second", "third"):
-        clock = FixedClock(NOW, runs=True)
+        clock = FixedClock(NOW)
         root = Root(name, clock=clock, client=client, model="any/model")
         with rooted(root):
             won.add(asyncio.run(a_race()))

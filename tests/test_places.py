@@ -209,7 +209,7 @@ def test_ids_come_from_the_place(places: Places) -> None:
         return [new_id(), new_id()]
 
     def run(*turns: int) -> tuple[list[str], ...]:
-        with rooted(Root("any", clock=FixedClock(NOW, runs=True))):
+        with rooted(Root("any", clock=FixedClock(NOW))):
             return parallel(*map(drawn, turns)).run()
 
     assert run(0, 3) == run(3, 0)

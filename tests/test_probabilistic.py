@@ -97,7 +97,7 @@ def test_a_random_sample_is_the_same_on_every_replay() -> None:
     moods = Probabilistic(list(range(100)))
 
     def drawn() -> list[int]:
-        with rooted(Root("test", clock=FixedClock(now(), runs=False))):
+        with rooted(Root("test", clock=FixedClock(now()))):
             return [moods.sample() for _ in range(5)]
 
     assert drawn() == drawn()

@@ -46,7 +46,7 @@ def ask_own(text: str) -> str: ...
 
 
 def fixed(**settings: Any) -> Any:
-    return rooted(Root("a test", clock=FixedClock(FIXED, runs=True), **settings))
+    return rooted(Root("a test", clock=FixedClock(FIXED), **settings))
 
 
 def drawn() -> tuple[Any, ...]:
@@ -63,7 +63,7 @@ def test_in_production_time_and_chance_are_real() -> None:
 def test_under_record_and_replay_they_are_the_same_on_every_run() -> None:
     with fixed():
         first = drawn()
-    with rooted(Root("another name", clock=FixedClock(FIXED, runs=False))):
+    with rooted(Root("another name", clock=FixedClock(FIXED))):
         second = drawn()
     assert first == second
     assert first[0] == FIXED

@@ -31,7 +31,7 @@ def replaying(settings: Settings) -> Iterator[Root]:
 
 @contextmanager
 def _mode(wrap: Callable[[Any], RecordingClient]) -> Iterator[Root]:
-    clock = FixedClock(NOW, runs=False)
+    clock = FixedClock(NOW)
     before, process.settings = process.settings, None
     with rooted(Root("test", clock=clock, client=wrap(None), wrap=wrap)) as root:
         yield root

@@ -1,6 +1,7 @@
 """Let the workers of one record run ask each call once."""
 
 import asyncio
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class Claims:
         self._runs = runs
         self._run = run
         self._worker = worker
+        self._lock = threading.Lock()
+        self._waiting: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
 
     async def take(self, request: Request) -> dict[str, Any] | None:
         """Return None when the call is this worker's to ask, else the entry of who asked it.
@@ -42,12 +45,12 @@ class Claims:
             if "entry" in claim:
                 entry: dict[str, Any] = claim["entry"]
                 return entry
-            await asyncio.sleep(WAIT)
+            await self._news_of(row)
         return None
 
-    def gate(self, request: Request) -> str:
+    def gate(self, request: Request) -> "Gate":
         """Return the gate of a fan-out that begins with a request."""
-        return f"claim:{self._run}:gate:{request.key}@{spot(request)}"
+        return Gate(self, f"claim:{self._run}:gate:{request.key}@{spot(request)}")
 
     async def go_through(self, gate: str) -> None:
         """Wait until no other worker is behind a gate."""
@@ -69,12 +72,16 @@ class Claims:
 
     def share(self, request: Request, entry: dict[str, Any]) -> None:
         """Give the entry of a claimed call to the other workers."""
-        self._cache.put(self._row(request), {"worker": self._worker, "entry": entry})
+        row = self._row(request)
+        self._cache.put(row, {"worker": self._worker, "entry": entry})
+        self._wake(row)
 
     def release(self, request: Request) -> None:
         """Give a claim back: the call got no answer that others could use."""
+        row = self._row(request)
         with suppress(CacheUnusable):  # then it ends with this worker
-            self._cache.disk.delete(self._row(request))
+            self._cache.disk.delete(row)
+        self._wake(row)
 
     def forget(self) -> None:
         """Remove the claims of this run, and of runs that are no more."""
@@ -83,6 +90,29 @@ class Claims:
                 run = row.split(":")[1]
                 if run == self._run or not self._lives(run):
                     self._cache.disk.delete(row)
+
+    async def _news_of(self, row: str) -> None:
+        """Wait for a moment, or until this worker changes the row: its own tasks know at once."""
+        changed = asyncio.Event()
+        waiting = asyncio.get_running_loop(), changed
+        with self._lock:
+            self._waiting.setdefault(row, set()).add(waiting)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WAIT):
+                    await changed.wait()
+        finally:
+            with self._lock:
+                self._waiting[row].discard(waiting)
+                if not self._waiting[row]:
+                    del self._waiting[row]
+
+    def _wake(self, row: str) -> None:
+        with self._lock:
+            woken = tuple(self._waiting.get(row, ()))
+        for loop, changed in woken:
+            with suppress(RuntimeError):  # its loop is closed: nobody waits there any more
+                loop.call_soon_threadsafe(changed.set)
 
     def _lives(self, run: str) -> bool:
         try:
@@ -96,3 +126,29 @@ class Claims:
 
     def _row(self, request: Request) -> str:
         return f"claim:{self._run}:{request.key}@{spot(request)}"
+
+
+class Gate:
+    """What one worker at a time goes through with all calls of one fan-out."""
+
+    def __init__(self, claims: Claims, name: str) -> None:
+        self._claims = claims
+        self._name = name
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    async def go_through(self) -> None:
+        """Wait until no other worker is behind it; one call waits for all of the fan-out."""
+        while not self._is_open:
+            if not self._lock.acquire(blocking=False):
+                await asyncio.sleep(WAIT)
+                continue
+            try:
+                await self._claims.go_through(self._name)
+                self._is_open = True
+            finally:
+                self._lock.release()
+
+    def close(self) -> None:
+        """Let other workers through."""
+        self._claims.leave(self._name)

@@ -3,7 +3,7 @@
 import asyncio
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class RecordingClient:
     """
 
     falls_back = True  # inside: what is recorded is the answer, whoever gave it
+    keeps_time = True  # says by itself when a call is being asked of another client
 
     def __init__(
         self,
@@ -177,7 +178,8 @@ class RecordingClient:
             _warn_ambiguous(request)
         if self._claims is None:
             return await self._ask_once(inner, request, inside)
-        entry = await self._claimed(self._claims, request, inside)
+        with nullcontext() if inside.ledger is None else inside.ledger.paused():
+            entry = await self._claimed(self._claims, request, inside)
         if entry is not None:
             adopted = self._store.adopt(request, entry, inside.root)
             reply = await self._replay(adopted, request, inside)
@@ -186,9 +188,9 @@ class RecordingClient:
         try:
             reply = await self._ask_once(inner, request, inside)
         except BaseException:
-            cancelled = self._store.cancelled(request)
-            if cancelled is not None and inside.branch.turns is not None:
-                self._claims.share(request, cancelled.entry)
+            unanswered = self._store.unanswered(request, ordered=inside.branch.turns is not None)
+            if unanswered is not None:
+                self._claims.share(request, unanswered.entry)
             else:
                 self._claims.release(request)
             raise
@@ -204,23 +206,21 @@ class RecordingClient:
         """
         turns = inside.branch.turns
         try:
-            if turns is not None and turns.is_needed:
-                if turns.gate is None:
-                    turns.gate = gate = claims.gate(request)
-                    turns.on_close = lambda: claims.leave(gate)
-                await claims.go_through(turns.gate)
+            if turns is not None:
+                await turns.gate_of(lambda: claims.gate(request)).go_through()
             entry = await claims.take(request)
         except asyncio.CancelledError:
             self._keep_unfinished(request, self._quotes.get(request.key), inside)
             raise
         if entry is None or (entry.get("outcome") == "cancelled" and turns is None):
             return None
-        return entry
+        return entry if holds(Sample(entry, ""), request, inside) else None
 
     async def _ask_once(self, inner: Client, request: Request, inside: Inside) -> Reply:
         reply = self._pending.find(request) if self._pending else None
         if reply is None:
-            return await self._ask_live(inner, request, inside)
+            with nullcontext() if inside.ledger is None else inside.ledger.asking():
+                return await self._ask_live(inner, request, inside)
         self._store.counts.cached += 1
         self._store.counts.saved += reply.cost or 0.0
         quote = await self._quote_to_keep(inner, request)
@@ -234,6 +234,8 @@ class RecordingClient:
         self._sent.add((inside.root, request.key, request.place))
         try:
             quote = await self._quote_to_keep(inner, request)
+            if inside.ledger is not None and inside.ledger.is_late:
+                await asyncio.Future()  # until it is cancelled, and recorded so
             reply = await inner.complete(request)
         except AuthenticationFailed as error:
             self._no_key = error

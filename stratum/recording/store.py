@@ -212,9 +212,13 @@ class GoldenStore:
         """Return what this run recorded as the request's answer."""
         return self._given[_slot(request, "answered")]
 
-    def cancelled(self, request: Request) -> Sample | None:
-        """Return what this run recorded of the request's being cancelled."""
-        return self._given.get(_slot(request, "cancelled"))
+    def unanswered(self, request: Request, *, ordered: bool) -> Sample | None:
+        """Return what this run recorded of the request's getting no answer.
+
+        That it was cancelled says something only where replies are `ordered`.
+        """
+        late = self._given.get(_slot(request, "timeout"))
+        return late or (self._given.get(_slot(request, "cancelled")) if ordered else None)
 
     def is_answered(self, request: Request) -> bool:
         """Say whether an answer is recorded at the request's place."""
