@@ -18,12 +18,13 @@ from typing import (
 )
 
 from stratum.arguments import function_name, signature_of
+from stratum.blocking import run_now
 from stratum.checks import Condition, Conditions, Predicate, conditions, violations
 from stratum.errors import AnswerRejected, ConditionError, DeclarationError, PostconditionFailed
 from stratum.infer import Infer
 from stratum.opacity import hides
 from stratum.scope import in_sync_flow, surrounded
-from stratum.steps import Call, Inputs, Span, inputs_of, is_method, run_now
+from stratum.steps import Call, Inputs, Span, inputs_of, is_method
 from stratum.traced import Traced, TracedCoroutine, TracedFunction
 
 P = ParamSpec("P")

@@ -130,6 +130,11 @@ class Request:
         return self.digest_inputs()
 
     @property
+    def order(self) -> Place:
+        """Its place among the calls of a fan-out; the first one for a call without a place."""
+        return self.place or Place((), 0)
+
+    @property
     def instructions(self) -> Any:
         """What of the function's wording and settings a recording refers to."""
         return instructions(self.site, self.model, self.settings, self.wire)

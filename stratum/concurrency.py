@@ -6,6 +6,7 @@ from functools import partial
 from inspect import Signature, isawaitable
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
+from stratum.activity import IDLE, idle
 from stratum.errors import ConditionError, DeclarationError, InsufficientResults
 from stratum.fan_out import (
     Failure,
@@ -21,7 +22,6 @@ from stratum.fan_out import (
 from stratum.roots import Inside
 from stratum.scope import in_sync_flow, surrounded
 from stratum.steps import Call, Inputs, RunnableCall, Span, step
-from stratum.turns import IDLE, idle
 
 T = TypeVar("T")
 T1 = TypeVar("T1")

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from stratum.activity import IDLE, idle
 from stratum.agreement import Aspect, grouped, listed
 from stratum.attempts import Ask, Question, Settled, judge
 from stratum.calls import CacheScope, Reply
@@ -23,7 +24,6 @@ from stratum.recording.memory import Memory, memory_for
 from stratum.repeated import Asked
 from stratum.scope import client_for, current
 from stratum.steps import Span, inside_of
-from stratum.turns import IDLE, idle
 
 REPLIED = (AnswerRejected, Refused, CutOff)  # what a reply may mean for one sample
 

@@ -118,7 +118,7 @@ async def _reserved(
 ) -> Reservation | None:
     if quote.free:
         return None
-    estimate, order = estimate_of(request, quote, ledger), _order(request)
+    estimate, order = estimate_of(request, quote, ledger), request.order
     if turns is None:
         return await ledger.reserve(estimate, order)
     loop = asyncio.get_running_loop()
@@ -145,10 +145,6 @@ async def _send_within(
     finally:
         reservation.settle(actual)
     return reply
-
-
-def _order(request: Request) -> tuple[tuple[int, ...], int]:
-    return request.place or Place((), 0)
 
 
 def estimate_of(request: Request, quote: Quote, ledger: Ledger | None) -> Estimate:

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from stratum.activity import Activity
 from stratum.roots import Inside, next_number
 from stratum.scope import current, enter, leave
-from stratum.turns import GRACE, Turns
+from stratum.turns import Turns
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -93,7 +94,7 @@ async def fan_out(
 def early(inside: Inside) -> Turns | None:
     """Return the turns of a fan-out that may stop early; None within one that has them."""
     if inside.branch.turns is None:
-        return Turns(lambda: inside.root.steps, inside.root.calm, is_needed=True)
+        return _turns(inside, is_needed=True)
     inside.branch.turns.need()
     return None
 
@@ -107,7 +108,13 @@ def contended(inside: Inside) -> Turns | None:
     shares = inside.ledger is not None and inside.ledger.needs_quote
     if inside.branch.turns is not None or not (shares or inside.root.client is not None):
         return None
-    return Turns(lambda: inside.root.steps, inside.root.calm, is_needed=False)
+    return _turns(inside, is_needed=False)
+
+
+def _turns(inside: Inside, *, is_needed: bool) -> Turns:
+    root = inside.root
+    activity = Activity(lambda: root.steps, follows_threads=root.client is not None)
+    return Turns(activity, root.calm, is_needed=is_needed)
 
 
 class _Run:
@@ -221,8 +228,9 @@ class _Run:
         for index, start in enumerate(self._starts):
             if index not in self._begun:
                 await _end(start, self._around[index], asyncio.CancelledError())
-        if self._in_threads:
-            await asyncio.sleep(2 * GRACE)
+        turns = self._around[0].branch.turns if self._in_threads else None
+        if turns is not None:
+            await turns.activity.threads_to_end()
 
 
 async def end_all(starts: Sequence[Start], inside: Inside, ended: BaseException) -> None:

@@ -30,6 +30,7 @@ from stratum.arguments import (
 )
 from stratum.at_once import run_at_once
 from stratum.attempts import Ask, Question, begin
+from stratum.blocking import run_now
 from stratum.budget import Budget
 from stratum.calls import CacheScope, Client, Settling, Site, Wire
 from stratum.checks import Condition, Conditions, conditions
@@ -41,7 +42,7 @@ from stratum.prompts import Prompt, Revision, template
 from stratum.recording.memory import remembering
 from stratum.roots import Inside
 from stratum.scope import client_for, continued, current, in_sync_flow, model_for, secrets, stand_in
-from stratum.steps import Call, Inputs, Span, inputs_of, inside_of, is_method, run_now
+from stratum.steps import Call, Inputs, Span, inputs_of, inside_of, is_method
 from stratum.values import dataclass
 
 if TYPE_CHECKING:  # what few functions are declared with is loaded when one is

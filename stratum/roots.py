@@ -20,9 +20,13 @@ from stratum.turns import Calm, Turns
 from stratum.values import dataclass
 
 if TYPE_CHECKING:  # of pydantic models, which take long to make
-    from concurrent.futures import Future
+    from typing import Protocol
 
     from stratum.reviews import ReviewSink
+
+    class Cancellable(Protocol):
+        def cancel(self) -> None: ...
+
 
 KEPT = 10_000  # records kept in memory
 
@@ -154,7 +158,7 @@ class Branch:
         self.turns = turns  # of the outermost fan-out around that stops early
         self.outer = outer
         self.is_stopped: bool = False  # a fan-out cancelled it: it makes no further call
-        self._in_threads: set[Future[Any]] | None = None  # calls that threads wait for
+        self._in_threads: set[Cancellable] | None = None  # calls that threads wait for
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
         self._arrivals = itertools.count()
@@ -208,13 +212,13 @@ class Branch:
         with _lock:
             self.is_stopped = True
             waiting = tuple(self._in_threads or ())
-        for future in waiting:
-            future.cancel()
+        for call in waiting:
+            call.cancel()
         return bool(waiting)
 
     @contextmanager
-    def awaiting(self, future: "Future[Any]") -> Iterator[None]:
-        """Let `future` be cancelled with the branch, or one around it, while the body runs."""
+    def awaiting(self, call: "Cancellable") -> Iterator[None]:
+        """Let a thread's call be cancelled with the branch, or one around it, in the body."""
         around: list[Branch] = []
         branch: Branch = self
         while branch.outer is not None:
@@ -224,17 +228,17 @@ class Branch:
             for branch in around:
                 if branch._in_threads is None:
                     branch._in_threads = set()
-                branch._in_threads.add(future)
+                branch._in_threads.add(call)
             stopped = any(branch.is_stopped for branch in around)
         try:
             if stopped:
-                future.cancel()
+                call.cancel()
             yield
         finally:
             with _lock:
                 for branch in around:
                     assert branch._in_threads is not None
-                    branch._in_threads.discard(future)
+                    branch._in_threads.discard(call)
 
     def claim(self) -> None:
         """Make the running task the branch's own."""

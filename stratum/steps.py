@@ -2,11 +2,9 @@
 
 import asyncio
 import sys
-import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping
-from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +12,7 @@ from inspect import Parameter, Signature
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from stratum.at_once import refuse_in_loop
+from stratum.blocking import background_loop, run_now
 from stratum.budget import Budget, Ledger
 from stratum.engine import Run
 from stratum.errors import (
@@ -32,7 +30,6 @@ from stratum.errors import (
 from stratum.redact import Secrets
 from stratum.roots import Branch, Inside, next_number, record_id
 from stratum.scope import (
-    continued,
     current,
     enter,
     in_sync_flow,
@@ -365,35 +362,3 @@ def _ledger(inside: Inside, budget: Budget, name: str) -> Ledger:
         only_while_asking=root.clock.is_fixed,
         when_calm=root.calm.wait,
     )
-
-
-def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine for a synchronous caller, on the background loop."""
-    refuse_in_loop(name)
-    inside = continued()
-
-    async def on_the_loop() -> T:
-        enter(replace(inside, branch=inside.branch.continued()))
-        if inside.ledger is None:
-            return await start()
-        async with inside.ledger.joined():
-            return await start()
-
-    future = asyncio.run_coroutine_threadsafe(on_the_loop(), background_loop())
-    try:
-        with inside.branch.awaiting(future):
-            return future.result()
-    except FutureCancelled:  # an Exception, which code that goes on after errors would catch
-        raise asyncio.CancelledError from None
-    except BaseException:
-        future.cancel()
-        raise
-
-
-def background_loop() -> asyncio.AbstractEventLoop:
-    """Return the loop that runs what synchronous callers wait for, in a thread of its own."""
-    with process.lock:
-        if process.loop is None or process.loop.is_closed():
-            process.loop = asyncio.new_event_loop()
-            threading.Thread(target=process.loop.run_forever, name="stratum", daemon=True).start()
-        return process.loop

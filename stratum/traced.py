@@ -7,9 +7,10 @@ from copy import copy
 from functools import partial, update_wrapper
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
+from stratum.blocking import run_now
 from stratum.budget import Budget
 from stratum.scope import in_sync_flow, stand_in, surrounded
-from stratum.steps import Call, Inputs, Span, inside_of, run_now
+from stratum.steps import Call, Inputs, Span, inside_of
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")

@@ -4,9 +4,11 @@ import asyncio
 import itertools
 import sys
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from stratum.activity import Activity
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -21,20 +23,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-IDLE = 32  # turns of the event loop without any step, after which all that a reply set off is over
 PATIENCE = 2.0  # seconds that a reply waits for an earlier one that does not come
-GRACE = 0.005  # seconds in which a thread goes on with what a reply gave it
 UNORDERED = sys.maxsize  # the rank of replies that no recording orders: after those that are due
+LULL = (UNORDERED, UNORDERED)  # the rank of what waits until no reply is due
 NEVER = UNORDERED - 1  # the rank of calls that are to be cancelled
-
-
-async def idle(steps: Callable[[], int], turns_needed: int = IDLE) -> None:
-    """Wait until the loop has turned for a while without any step."""
-    seen, turns = steps(), 0
-    while turns < turns_needed:
-        await asyncio.sleep(0)
-        now = steps()
-        seen, turns = now, turns + 1 if now == seen else 0
 
 
 class _Waiter:
@@ -108,16 +100,15 @@ class Turns:
     The next reply is given when nothing that the one before set off goes on: a branch that it
     ends has ended by then, and has stopped the fan-out if it was the last one needed. A reply
     that was recorded as the nth waits for n others. What the branches ask of their budgets
-    before the next reply is decided in the order of their places. `steps` counts what goes on.
+    before the next reply is decided in the order of their places.
 
     Recordings hold the order only if it `is_needed`: by a fan-out that stops early, or
     because a budget did not have room for all at once.
     """
 
-    def __init__(self, steps: Callable[[], int], calm: Calm, *, is_needed: bool) -> None:
+    def __init__(self, activity: Activity, calm: Calm, *, is_needed: bool) -> None:
         self.is_needed: bool = is_needed
-        self._loop = asyncio.get_running_loop()
-        self._steps = steps
+        self.activity: Activity = activity
         self._lock = threading.Lock()
         self._arrivals = itertools.count()
         self._replies: list[_Waiter] = []
@@ -128,11 +119,11 @@ class Turns:
         self._is_closed = False
         self._is_astray = False
         self._is_settling = True
-        self._since = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
         self._gate: Gate | None = None
+        self._elsewhere = 0
         calm.disturb(self)
-        self._tick(0, -1)
+        activity.when_over(self._end_settling)
 
     async def take(self, number: int | None) -> int:
         """Wait for a reply's turn; returns how many replies were given before it."""
@@ -157,7 +148,7 @@ class Turns:
 
     async def lull(self) -> None:
         """Wait until nothing goes on, and no reply is due."""
-        await self._wait(_Waiter((UNORDERED, UNORDERED), _nothing), self._replies, _nothing)
+        await self._wait(_Waiter(LULL, _nothing), self._replies, _nothing)
 
     async def perform(
         self, order: tuple[Any, ...], act: Callable[[], T], undo: Callable[[T], None]
@@ -190,12 +181,32 @@ class Turns:
         """How many replies were given."""
         return self._given
 
-    def gate_of(self, make: "Callable[[], Gate]") -> "Gate":
-        """Return what one worker at a time goes through to record the fan-out."""
+    @contextmanager
+    def awaiting(self) -> Iterator[None]:
+        """Say that a call waits for what another worker records: there is no lull meanwhile."""
         with self._lock:
-            if self._gate is None:
-                self._gate = make()
+            self._elsewhere += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._elsewhere -= 1
+            self.pause()
+
+    async def gate(self, order: tuple[Any, ...], make: "Callable[[], Gate]") -> "Gate":
+        """Return what one worker at a time goes through to record the fan-out.
+
+        It is made for the first call in the order of places, so that all workers, whose
+        threads may be faster or slower, come to the same one.
+        """
+        if self._gate is not None:
             return self._gate
+
+        def make_once() -> "Gate":
+            self._gate = self._gate or make()
+            return self._gate
+
+        return await self.perform(order, make_once, undo=_nothing)
 
     def note(self, entry: dict[str, Any], number: int) -> None:
         """Let a recorded call hold the order of its reply, now or once it is needed."""
@@ -245,10 +256,12 @@ class Turns:
             if due:
                 self._give(min(due, key=_rank))
             elif min(self._replies, key=_rank).rank[0] != NEVER:
-                self._soon(self._be_patient, (self._given, self._steps()))
+                self.activity.loop.call_soon_threadsafe(self._be_patient, self._progress())
 
     def _is_due(self, waiter: _Waiter) -> bool:
-        return self._is_astray or waiter.rank[0] <= self._given or waiter.rank[0] == UNORDERED
+        if self._is_astray or waiter.rank[0] <= self._given:
+            return True
+        return waiter.rank[0] == UNORDERED and (waiter.rank != LULL or not self._elsewhere)
 
     def _give(self, waiter: _Waiter) -> None:
         self._replies.remove(waiter)
@@ -259,22 +272,10 @@ class Turns:
         self._is_settling = True
         if not self._is_closed:
             self._calm.disturb(self)
-        self._soon(self._tick, 0, -1)
+        self.activity.when_over(self._end_settling)
 
-    def _soon(self, act: Callable[..., object], *args: Any) -> None:
-        self._loop.call_soon_threadsafe(act, *args)
-
-    def _tick(self, turns: int, seen: int) -> None:
-        """Count the turns of the loop in which no step was made; then let go what is due."""
-        now = self._steps()
-        if now != seen:
-            self._since = time.monotonic()
-        if now != seen or turns < IDLE:
-            self._loop.call_soon(self._tick, 0 if now != seen else turns + 1, now)
-            return
-        if has_threads(self._loop) and time.monotonic() < self._since + GRACE:
-            self._loop.call_later(GRACE / 10, self._tick, turns, now)
-            return
+    def _end_settling(self) -> None:
+        """Let go what is due, now that nothing goes on."""
         with self._lock:
             self._is_settling = False
         if not self._is_closed:
@@ -288,25 +289,23 @@ class Turns:
             if not self._is_settling and not self._is_closed:
                 self._settle()
 
+    def _progress(self) -> tuple[int, int]:
+        return self._given, self.activity.steps()
+
     def _be_patient(self, now: tuple[int, int]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(PATIENCE, self._lose_patience, now)
+        self._timer = self.activity.loop.call_later(PATIENCE, self._lose_patience, now)
 
     def _lose_patience(self, before: tuple[int, int]) -> None:
         """Give the next reply although an earlier one is missing: it is asked no more."""
         with self._lock:
             if not self._replies or self._is_settling:
                 return
-            if before == (self._given, self._steps()):
+            if before == self._progress() and not self._elsewhere:
                 self._give(min(self._replies, key=_rank))
             else:
                 self._serve()
-
-
-def has_threads(loop: asyncio.AbstractEventLoop) -> bool:
-    """Say whether `asyncio.to_thread` was used on a loop: turns of the loop tell nothing of it."""
-    return getattr(loop, "_default_executor", None) is not None
 
 
 def _nothing(_: object = None) -> None:

@@ -30,9 +30,9 @@ from stratum import (
     refine,
     using,
 )
+from stratum.blocking import background_loop
 from stratum.budget import Amount, Ledger
 from stratum.scope import current
-from stratum.steps import background_loop
 
 PATIENCE = 20  # seconds, of which a tree takes a few hundredths
 MOST, INPUT = 100, 10  # output and input tokens of each call at most

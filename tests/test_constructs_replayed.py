@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from stratum import Budget, Request, flow, infer, parallel, race
+from stratum.activity import Activity
 from stratum.clocks import FixedClock
 from stratum.recording.client import RecordingClient
 from stratum.recording.store import GoldenStore
@@ -368,7 +369,8 @@ def test_a_replay_does_not_wait_for_a_call_that_is_missing(tmp_path: Path) -> No
 
 
 async def test_what_a_cancelled_task_was_just_given_is_given_back() -> None:
-    turns = Turns(lambda: 0, Calm(), is_needed=True)
+    activity = Activity(lambda: 0, follows_threads=True)
+    turns = Turns(activity, Calm(), is_needed=True)
     undone: list[int] = []
 
     def act() -> int:

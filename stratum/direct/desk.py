@@ -84,6 +84,10 @@ class Unwaiting(Ledger):
         self._ledger = ledger
         self._function = function
 
+    @property
+    def is_late(self) -> bool:
+        return False  # what would end the call waits for the caller's loop
+
     async def reserve(self, estimate: Estimate, order: tuple[Any, ...]) -> Reservation:
         try:
             async with asyncio.timeout(0):

@@ -45,7 +45,7 @@ class Claims:
             if "entry" in claim:
                 entry: dict[str, Any] = claim["entry"]
                 return entry
-            await self._news_of(row)
+            await self.news_of(row)
         return None
 
     def gate(self, request: Request) -> "Gate":
@@ -74,14 +74,14 @@ class Claims:
         """Give the entry of a claimed call to the other workers."""
         row = self._row(request)
         self._cache.put(row, {"worker": self._worker, "entry": entry})
-        self._wake(row)
+        self.wake(row)
 
     def release(self, request: Request) -> None:
         """Give a claim back: the call got no answer that others could use."""
         row = self._row(request)
         with suppress(CacheUnusable):  # then it ends with this worker
             self._cache.disk.delete(row)
-        self._wake(row)
+        self.wake(row)
 
     def forget(self) -> None:
         """Remove the claims of this run, and of runs that are no more."""
@@ -91,7 +91,7 @@ class Claims:
                 if run == self._run or not self._lives(run):
                     self._cache.disk.delete(row)
 
-    async def _news_of(self, row: str) -> None:
+    async def news_of(self, row: str) -> None:
         """Wait for a moment, or until this worker changes the row: its own tasks know at once."""
         changed = asyncio.Event()
         waiting = asyncio.get_running_loop(), changed
@@ -107,7 +107,7 @@ class Claims:
                 if not self._waiting[row]:
                     del self._waiting[row]
 
-    def _wake(self, row: str) -> None:
+    def wake(self, row: str) -> None:
         with self._lock:
             woken = tuple(self._waiting.get(row, ()))
         for loop, changed in woken:
@@ -141,13 +141,14 @@ class Gate:
         """Wait until no other worker is behind it; one call waits for all of the fan-out."""
         while not self._is_open:
             if not self._lock.acquire(blocking=False):
-                await asyncio.sleep(WAIT)
+                await self._claims.news_of(self._name)
                 continue
             try:
                 await self._claims.go_through(self._name)
                 self._is_open = True
             finally:
                 self._lock.release()
+                self._claims.wake(self._name)
 
     def close(self) -> None:
         """Let other workers through."""

@@ -206,9 +206,13 @@ class RecordingClient:
         """
         turns = inside.branch.turns
         try:
-            if turns is not None:
-                await turns.gate_of(lambda: claims.gate(request)).go_through()
-            entry = await claims.take(request)
+            if turns is None:
+                entry = await claims.take(request)
+            else:
+                gate = await turns.gate(request.order, lambda: claims.gate(request))
+                with turns.awaiting():
+                    await gate.go_through()
+                    entry = await claims.take(request)
         except asyncio.CancelledError:
             self._keep_unfinished(request, self._quotes.get(request.key), inside)
             raise
@@ -235,7 +239,7 @@ class RecordingClient:
         try:
             quote = await self._quote_to_keep(inner, request)
             if inside.ledger is not None and inside.ledger.is_late:
-                await asyncio.Future()  # until it is cancelled, and recorded so
+                await asyncio.sleep(NEVER)  # it is cancelled, and recorded so
             reply = await inner.complete(request)
         except AuthenticationFailed as error:
             self._no_key = error
