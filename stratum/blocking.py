@@ -21,7 +21,7 @@ def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
     job = _Job(inside, start)
     try:
         with inside.branch.awaiting(job):
-            return job.result()
+            return job.run()
     except BaseException:
         job.cancel()
         raise
@@ -49,22 +49,34 @@ class _Job(Generic[T]):
         self._caller = threading.get_ident()
         self._end: Future[T] = Future()
         self._loop = background_loop()
-        self._loop.call_soon_threadsafe(self._begin)
+        self._task: asyncio.Task[T] | None = None
+        self._is_cancelled = False
+        self._is_cancelled_early = False
 
-    def result(self) -> T:
+    def run(self) -> T:
+        """Begin it, and wait until it has ended."""
+        self._loop.call_soon_threadsafe(self._begin)
         return self._end.result()
 
     def cancel(self) -> None:
-        if not self._end.done():
+        """Cancel it once, from any thread; one that has not begun is cancelled when it has."""
+        if not (self._end.done() or self._is_cancelled):
+            self._is_cancelled = True
             self._thread_goes_on()
-            self._loop.call_soon_threadsafe(self._loop.call_soon, self._cancel)
+            self._loop.call_soon_threadsafe(self._cancel)
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._run())
         self._task.add_done_callback(self._ended)
-        turns = self._inside.branch.turns
-        if turns is not None:
-            self._loop.call_soon(turns.activity.thread_waits, self._caller)
+        self._loop.call_soon(self._thread_waits)
+        if self._is_cancelled_early:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._task is None:
+            self._is_cancelled_early = True
+        else:
+            self._loop.call_soon(self._task.cancel)
 
     async def _run(self) -> T:
         inside = self._inside
@@ -74,9 +86,6 @@ class _Job(Generic[T]):
         async with inside.ledger.joined():
             return await self._start()
 
-    def _cancel(self) -> None:
-        self._task.cancel()
-
     def _ended(self, task: "asyncio.Task[T]") -> None:
         self._thread_goes_on()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -84,6 +93,11 @@ class _Job(Generic[T]):
             self._end.set_result(task.result())
         else:
             self._end.set_exception(error)
+
+    def _thread_waits(self) -> None:
+        turns = self._inside.branch.turns
+        if turns is not None and not self._is_cancelled:
+            turns.activity.thread_waits(self._caller)
 
     def _thread_goes_on(self) -> None:
         turns = self._inside.branch.turns

@@ -319,6 +319,25 @@ async def a_race_with_threads() -> int:
     return await race(asyncio.to_thread(in_turn, "a"), say(text="b"))
 
 
+@flow
+def slowly(text: str) -> int:
+    first = say(text=text)
+    time.sleep(random.random() / 30)
+    return first + say(text=f"{text} again")
+
+
+async def a_race_with_slow_threads() -> int:
+    slow = (asyncio.to_thread(slowly, text) for text in "ab")
+    return await race(*slow, twice("c"), twice("d"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_replay_waits_for_threads_that_go_on(seed: int, tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path, a_race_with_slow_threads, number, seed=seed)
+    for again in range(3):
+        assert recorded.replay(again) == recorded.first
+
+
 def test_a_race_cancels_calls_that_threads_wait_for(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path, a_race_with_threads, number, seed=3)
     sent = recorded.whim.sent

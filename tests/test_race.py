@@ -23,6 +23,7 @@ from stratum import (
     race,
     using,
 )
+from stratum.blocking import background_loop
 from stratum.clients.scripted import Scripted
 from stratum.testing.local_model import LocalModel
 from tests.scripted import answering, records
@@ -237,3 +238,46 @@ def test_a_call_that_a_thread_waits_for_is_cancelled_with_its_branch() -> None:
     assert [(r.kind, r.outcome) for r in records() if r.kind in ("infer", "flow")].count(
         ("infer", "cancelled")
     ) == 1
+
+
+def test_a_threads_call_has_ended_before_the_race_returns() -> None:
+    begun, ended = [], []
+
+    async def answer(request: Any) -> Any:
+        if request.prompt.text == "text: fast":
+            while not begun:  # noqa: ASYNC110 (on another loop)
+                await asyncio.sleep(0.001)
+            return 1
+        begun.append(request)
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.1)
+            ended.append(request)
+
+    @flow
+    def in_a_thread() -> int:
+        return say.run(text="slow")
+
+    async def racing() -> tuple[int, int]:
+        return await race(asyncio.to_thread(in_a_thread), say(text="fast")), len(ended)
+
+    with answering(answer):
+        assert asyncio.run(racing()) == (1, 1)
+    kept = [(r.kind, r.outcome) for r in records()[-4:]]
+    assert ("infer", "cancelled") in kept
+    assert ("flow", "cancelled") in kept
+
+
+def test_a_threads_call_that_was_cancelled_before_it_began_leaves_a_record() -> None:
+    def in_a_thread() -> int:
+        background_loop().call_soon_threadsafe(time.sleep, 0.2)
+        return say.run(text="slow")
+
+    async def racing() -> int:
+        return await race(asyncio.to_thread(in_a_thread), say(text="fast"))
+
+    with answering(lambda _: Scripted(1, 0.05)) as client:
+        assert asyncio.run(racing()) == 1
+    assert [request.prompt.text for request in client.requests] == ["text: fast"]
+    assert ("infer", "cancelled") in [(r.kind, r.outcome) for r in records()[-3:]]

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,10 @@ from stratum import (
     using,
 )
 from stratum.clients.scripted import Scripted
+from stratum.settings import Settings
+from tests.conformance.live import Live
 from tests.scripted import MODEL
+from tests.wrapped import recording, replaying
 
 WORST = 10 + 100  # tokens of each call
 
@@ -139,6 +143,23 @@ def test_6_2_all_attempts_draw_on_the_budget() -> None:
     with using(client=client, model=MODEL), pytest.raises(BudgetExceeded):
         limited.run(text="a")
     assert len(client.requests) == 2
+
+
+@pytest.mark.parametrize("mode", [recording, replaying])
+def test_6_3_time_that_is_up_between_two_calls_ends_the_second_one_in_every_mode(
+    mode: Any, tmp_path: Path
+) -> None:
+    @flow(budget=Budget(ms=30))
+    async def slow_between() -> str:
+        first = await say(text="a")
+        await asyncio.sleep(0.06)
+        return first + await say(text="b")
+
+    settings, live = Settings(root=tmp_path), Live(lambda request: {"value": "said"})
+    for each in (recording, mode):
+        with each(settings), using(client=live, model=MODEL), pytest.raises(BudgetExceeded):
+            slow_between.run()
+    assert [request.prompt.text for request in live.asked] == ["text: a"]
 
 
 def test_6_4_a_usd_limit_needs_a_price() -> None:
