@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from pytest_stratum.report import SHOWN_LINES, many, shown
+from pytest_stratum.report import SHOWN_LINES, also_in, many, shown
 from pytest_stratum.run_report import DriftBlock, RunReport, run_report
 from pytest_stratum.session import StratumSession
 from stratum.text import escape, truncate
@@ -60,6 +60,7 @@ def annotation(block: DriftBlock, below: str = ".") -> str:
     listed = ",".join(f"{name}={_put(text, _IN_PROPERTY)}" for name, text in about.items() if text)
     lines = [block.title, *block.lines[:SHOWN_LINES]]
     lines += ["…"] if len(block.lines) > SHOWN_LINES else []
+    lines += also_in(map(str, block.also))
     lines += [f"breaks {many(len(block.tests), 'test')}", f"accept: {block.accept}"]
     first = f"{block.kind} drift in {block.function}: "
     message = "\n".join(escape(line) for line in [first + lines[0], *lines[1:]])

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from pytest_stratum.report import SHOWN_LINES, SHOWN_TESTS, many, usd
+from pytest_stratum.report import SHOWN_FUNCTIONS, SHOWN_LINES, SHOWN_TESTS, many, usd
 from pytest_stratum.run_report import DriftBlock, RunReport
 from stratum.text import escape
 
@@ -96,6 +96,11 @@ def _section(block: DriftBlock) -> Iterator[str]:
     if block.lines:
         yield ""
         yield from fenced(_first(block.lines, SHOWN_LINES, "more lines"), "diff")
+    if block.also:
+        yield from ("", "Also in:", "")
+        yield from (f"- {code(str(each))}" for each in block.also[:SHOWN_FUNCTIONS])
+        if len(block.also) > SHOWN_FUNCTIONS:
+            yield f"- … and {len(block.also) - SHOWN_FUNCTIONS} more"
     yield from ("", "Breaks:", "")
     yield from (f"- {code(nodeid)}" for nodeid in block.tests[:SHOWN_TESTS])
     if len(block.tests) > SHOWN_TESTS:

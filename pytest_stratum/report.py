@@ -1,7 +1,7 @@
 """What the run says at its end: drift by cause, counts, money."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, field, fields
 from pathlib import Path
 from shlex import quote
@@ -17,15 +17,25 @@ from stratum.trace import TraceRecord
 from stratum.values import dataclass
 
 SHOWN_TESTS = 3
+SHOWN_FUNCTIONS = 10
 SHOWN_LINES = 40
 
 
 @dataclass(slots=True)
 class Block:
-    """One cause of drift, and the tests that met it."""
+    """One cause of drift, the functions it is of, and the tests that met it."""
 
-    drift: Drift
+    drifts: dict[Drift, None] = field(default_factory=dict)
     tests: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def drift(self) -> Drift:
+        return next(iter(self.drifts))
+
+    @property
+    def others(self) -> list[Drift]:
+        """The same drift in further functions."""
+        return list(self.drifts)[1:]
 
 
 class Report:
@@ -57,7 +67,9 @@ class Report:
             self.errors[str(error)] = None
 
     def _add(self, drift: Drift, nodeid: str) -> None:
-        self.blocks.setdefault(drift.cause, Block(drift)).tests[nodeid] = None
+        block = self.blocks.setdefault(drift.cause, Block())
+        block.drifts[drift] = None
+        block.tests[nodeid] = None
 
     def broke(self, nodeid: str) -> bool:
         """Say whether a test has met drift; what differs in it then is no cause of its own."""
@@ -101,7 +113,7 @@ class Report:
     def as_data(self) -> dict[str, Any]:
         """Return what a worker sends to the controller."""
         blocks = [
-            {"drift": asdict(block.drift), "tests": list(block.tests)}
+            {"drifts": [asdict(drift) for drift in block.drifts], "tests": list(block.tests)}
             for block in self.blocks.values()
         ]
         live = [self.live, self.live_cost]
@@ -110,10 +122,10 @@ class Report:
 
     def merge(self, data: dict[str, Any]) -> None:
         for block in data["blocks"]:
-            lines = tuple(block["drift"].pop("lines"))
-            drift = Drift(**block["drift"], lines=lines)
-            for nodeid in block["tests"]:
-                self._add(drift, nodeid)
+            for drift in block["drifts"]:
+                known = Drift(**{**drift, "lines": tuple(drift["lines"])})
+                for nodeid in block["tests"]:
+                    self._add(known, nodeid)
         self.counted(Counts(**data["counts"]))
         self.live += data["live"][0]
         self.live_cost += data["live"][1]
@@ -181,11 +193,19 @@ def _lines(block: Block) -> list[str]:
     lines += [f"    {escape(line)}" for line in drift.lines[:SHOWN_LINES]]
     if len(drift.lines) > SHOWN_LINES:
         lines.append(f"    … and {len(drift.lines) - SHOWN_LINES} more lines")
+    lines += [f"  {line}" for line in also_in(d.where for d in block.others)]
     tests = list(block.tests)
     lines += [f"  breaks {escape(nodeid)}" for nodeid in tests[:SHOWN_TESTS]]
     if len(tests) > SHOWN_TESTS:
         lines.append(f"  … and {len(tests) - SHOWN_TESTS} more")
     return [*lines, f"  accept: {accept_command(tests)}"]
+
+
+def also_in(places: Iterable[str]) -> list[str]:
+    """Return lines that name the further functions of a drift."""
+    named = [f"also in {escape(place)}" for place in places]
+    left = len(named) - SHOWN_FUNCTIONS
+    return [*named[:SHOWN_FUNCTIONS], *([f"… and in {left} more"] if left > 0 else [])]
 
 
 def _left(unused: Unused) -> str:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import stratum
 from pytest_stratum.report import Block, Report, accept_command
 from pytest_stratum.session import StratumSession
-from stratum.recording.drift import Kind
+from stratum.recording.drift import Drift, Kind
 from stratum.text import escape, escape_lines
 
 MOST = 1e15  # dollars; what a golden file says beyond is no price
@@ -56,11 +56,26 @@ class Recordings(_Part):
     outdated: int | None = Field(ge=0)
 
 
+class Where(_Part):
+    """A function; `file` is below the root."""
+
+    function: str
+    file: str
+    line: int = Field(ge=0)
+
+    @classmethod
+    def of(cls, drift: Drift) -> Self:
+        return cls(function=escape(drift.function), file=escape(drift.file), line=drift.line)
+
+    def __str__(self) -> str:
+        return f"{self.function} ({self.file}:{self.line})"
+
+
 class DriftBlock(_Part):
     """One cause of drift; `cause` is the same for the same change, in every run.
 
-    `file` is below the root, `tests` are those that met it, `accept` is the command that
-    accepts it.
+    `file` is below the root, `also` are further functions with the same change, `tests` are
+    those that met it, `accept` is the command that accepts it.
     """
 
     kind: Kind
@@ -69,6 +84,7 @@ class DriftBlock(_Part):
     line: int = Field(ge=0)
     title: str
     lines: tuple[str, ...]
+    also: tuple[Where, ...]
     tests: tuple[str, ...]
     cause: str = Field(pattern="^[0-9a-f]{64}$")
     accept: str
@@ -83,6 +99,7 @@ class DriftBlock(_Part):
             line=drift.line,
             title=escape(drift.title),
             lines=tuple(map(escape, drift.lines)),
+            also=tuple(map(Where.of, block.others)),
             tests=tuple(map(escape, tests)),
             cause=drift.cause,
             accept=accept_command(tests),

@@ -95,6 +95,7 @@ def block(**changed: object) -> DriftBlock:
         "line": 4,
         "title": "its intent changed",
         "lines": ("- a", "+ b"),
+        "also": (),
         "tests": ("test_app.py::test_one",),
         "cause": "0" * 64,
         "accept": "pytest --stratum-record test_app.py::test_one",

@@ -16,14 +16,16 @@ def add(commands: Subcommands) -> None:
 
 
 def run(chosen: Namespace) -> int:
+    from stratum.recording.drift import by_cause
     from stratum.static_drift import find_drift
 
     settings = load(chosen.folder.resolve())
     if not is_recorded(settings):
         return 0
     found = find_drift(settings)
-    for drift in found.drifts:
-        print(disarm(escape_lines(drift.text)), end="\n\n")
+    for drift, *others in by_cause(found.drifts):
+        also = "".join(f"\n  also in {other.where}" for other in others)
+        print(disarm(escape_lines(drift.text + also)), end="\n\n")
     functions = f"{found.checked} function{'s' * (found.checked != 1)}"
     stale = f", {found.stale} stale" if settings.max_age else ""
     counted = f"{found.calls} recorded calls compared, {found.outdated} outdated{stale}"

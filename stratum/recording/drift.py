@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from stratum.calls import Request
@@ -43,8 +43,8 @@ _DATE_LIKE = (
 class Drift:
     """One cause of drift: what changed, of which function, and the difference in lines.
 
-    Two of the same `cause` are the same change, however many tests meet it. `file` is below
-    the root.
+    Two of the same `cause` are the same change, however many tests meet it, and, of a model,
+    parameters or a contract, however many functions it is of. `file` is below the root.
     """
 
     kind: Kind
@@ -56,12 +56,30 @@ class Drift:
 
     @property
     def cause(self) -> str:
-        return digest([self.kind, self.function, self.file, self.title, list(self.lines)])
+        change = [self.kind, self.title, list(self.lines)]
+        if self.kind in _OF_MANY and self.lines:
+            return digest(change)
+        return digest([*change, self.function, self.file])
+
+    @property
+    def where(self) -> str:
+        return f"{self.function} ({self.file}:{self.line})"
 
     @property
     def text(self) -> str:
-        head = f"{self.kind} drift in {self.function} ({self.file}:{self.line}): {self.title}"
+        head = f"{self.kind} drift in {self.where}: {self.title}"
         return "\n".join([head, *(f"    {line}" for line in self.lines)])
+
+
+_OF_MANY = ("contract", "model", "params")  # what functions share
+
+
+def by_cause(drifts: Iterable[Drift]) -> list[list[Drift]]:
+    """Return drifts in groups of the same cause, both in the order they come in."""
+    groups: dict[str, list[Drift]] = {}
+    for drift in drifts:
+        groups.setdefault(drift.cause, []).append(drift)
+    return list(groups.values())
 
 
 def explain(
