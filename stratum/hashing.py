@@ -9,8 +9,10 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -55,9 +57,10 @@ def digest_texts(*texts: str) -> str:
     >>> digest_texts("a", "é") == digest(["a", "é"])
     True
     """
-    if all(text.isascii() and "\x7f" not in text for text in texts):
-        return hashlib.sha256(to_json(texts)).hexdigest()  # of these it writes what Python does
-    return digest(list(texts))
+    for text in texts:
+        if not text.isascii() or "\x7f" in text:
+            return digest(list(texts))
+    return hashlib.sha256(to_json(texts)).hexdigest()  # of these it writes what Python does
 
 
 def short(full: str) -> str:
@@ -82,6 +85,8 @@ def jsonable(value: Any, path: str = "value") -> Any:
     if kind is dict:
         return _object(value, path)
     if isinstance(value, BaseModel):
+        if _is_flat(type(value)) and _is_whole(value):
+            return dict(value.__dict__)
         return jsonable(value.model_dump(mode="python"), path)
     if isinstance(value, Mapping):
         return _object(value, path)
@@ -95,6 +100,41 @@ def jsonable(value: Any, path: str = "value") -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name), f"{path}.{f.name}") for f in fields(value)}
     return _scalar(value, path)
+
+
+@lru_cache(maxsize=1024)
+def _is_flat(model: type[BaseModel]) -> bool:
+    """Say whether a model's fields are its JSON, for each holds what is JSON as it is."""
+    made = model.__pydantic_decorators__
+    if made.field_serializers or made.model_serializers or made.computed_fields:
+        return False
+    own_ways = ("model_dump", "__get_pydantic_core_schema__")
+    bases = [each for each in model.__mro__ if each not in BaseModel.__mro__]
+    if model.__pydantic_root_model__ or any(n in vars(b) for b in bases for n in own_ways):
+        return False
+    return all(
+        _is_plain_type(field.annotation)
+        and (field.alias, field.serialization_alias, field.exclude) == (None, None, None)
+        and not any(hasattr(each, "__get_pydantic_core_schema__") for each in field.metadata)
+        for field in model.model_fields.values()
+    )
+
+
+def _is_plain_type(annotation: Any) -> bool:
+    if get_origin(annotation) in (Union, UnionType):
+        return all(map(_is_plain_type, get_args(annotation)))
+    if get_origin(annotation) is Literal:
+        return all(type(each) in _PLAIN for each in get_args(annotation))
+    return annotation is float or annotation in _PLAIN
+
+
+def _is_whole(value: BaseModel) -> bool:
+    """Say whether a model holds its fields and nothing else, each JSON as it is."""
+    held = value.__dict__
+    if value.__pydantic_extra__ or len(held) != len(type(value).__pydantic_fields__):
+        return False
+    plain = [each for each in held.values() if type(each) in _PLAIN or _is_number(each)]
+    return len(plain) == len(held)
 
 
 def _object(value: Mapping[Any, Any], path: str) -> dict[str, Any]:

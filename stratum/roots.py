@@ -124,9 +124,9 @@ class _Askers:
 
     __slots__ = ("branches", "thread")
 
-    def __init__(self, thread: int | None) -> None:
+    def __init__(self, thread: int | None, first: tuple[int, ...]) -> None:
         self.thread = thread
-        self.branches: dict[tuple[int, ...], list[int]] = {}
+        self.branches: dict[tuple[int, ...], list[int]] = {first: [0, 1]}
 
 
 class Branch:
@@ -336,7 +336,8 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
         root.steps += 1
         askers = root.askers.get(slot)
         if askers is None:
-            askers = root.askers[slot] = _Askers(branch.thread)
+            root.askers[slot] = _Askers(branch.thread, branch.indices)
+            return Place(branch.pattern, 0), False
         asker = askers.branches.get(branch.indices)
         if asker is None:
             asker = askers.branches[branch.indices] = [len(askers.branches), 0]

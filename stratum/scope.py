@@ -300,9 +300,11 @@ def standing_in(inputs: Any, stub: Callable[..., Any]) -> Iterator[None]:
 
 def stand_in(inside: Inside, inputs: Any) -> Callable[..., Any] | None:
     """Return the innermost stub of the function with these inputs."""
-    if inside.block is None:
-        return None
-    return next((stub for stubbed, stub in _stubs(inside) if stubbed is inputs), None)
+    if inside.block is not None:
+        for stubbed, stub in _stubs(inside):
+            if stubbed is inputs:
+                return stub
+    return None
 
 
 def _stubs(inside: Inside) -> Iterator[tuple[Any, Callable[..., Any]]]:

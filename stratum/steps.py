@@ -191,6 +191,8 @@ class Inputs:
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the value of every parameter by name; `TypeError` as a plain call would."""
         names = kwargs.keys()
+        if not args and names == self.annotations.keys():
+            return {name: kwargs[name] for name in self.annotations}
         if not args and names >= self.required and names <= self.annotations.keys():
             return {n: kwargs[n] if n in kwargs else self.defaults[n] for n in self.annotations}
         try:

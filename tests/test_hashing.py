@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, NamedTuple
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    RootModel,
+    computed_field,
+    field_serializer,
+)
 
 from stratum.hashing import canonical, digest, digest_texts, jsonable, short
 
@@ -198,3 +207,110 @@ def test_texts_have_the_digest_of_their_list(texts: list[str]) -> None:
 @pytest.mark.parametrize("code", [*range(128), 0x80, 0xFF, 0x2028, 0xD800, 0x1F600], ids=hex)
 def test_every_character_is_digested_alike(code: int) -> None:
     assert digest_texts("a", f"b{chr(code)}c") == digest(["a", f"b{chr(code)}c"])
+
+
+class Flat(BaseModel):
+    label: Literal["a", "b"]
+    score: float
+    count: int | None = None
+
+
+class Aliased(BaseModel):
+    model_config = ConfigDict(serialize_by_alias=True)
+    label: str = Field(alias="name")
+
+
+class Left(BaseModel):
+    label: str
+    inner: str = Field(default="secret", exclude=True)
+
+
+class Computed(BaseModel):
+    label: str
+
+    @computed_field
+    def size(self) -> int:
+        return len(self.label)
+
+
+class Serialized(BaseModel):
+    label: Annotated[str, PlainSerializer(str.upper)]
+
+
+class ByMethod(BaseModel):
+    label: str
+
+    @field_serializer("label")
+    def louder(self, label: str) -> str:
+        return label.upper()
+
+
+class Dumped(BaseModel):
+    label: str
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        return {"own": self.label}
+
+
+class DumpedBelow(Dumped):
+    score: float = 0.5
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    label: str
+
+
+class Remembering(BaseModel):
+    label: str
+
+    @cached_property
+    def size(self) -> int:
+        return len(self.label)
+
+
+class Rooted(RootModel[str]):
+    pass
+
+
+def remembering() -> BaseModel:
+    value = Remembering(label="a")
+    assert value.size == 1
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (Flat(label="a", score=0.5), {"label": "a", "score": 0.5, "count": None}),
+        (Aliased(name="a"), {"name": "a"}),
+        (Left(label="a"), {"label": "a"}),
+        (Computed(label="a"), {"label": "a", "size": 1}),
+        (Serialized(label="a"), {"label": "A"}),
+        (ByMethod(label="a"), {"label": "A"}),
+        (Dumped(label="a"), {"own": "a"}),
+        (DumpedBelow(label="a"), {"own": "a"}),
+        (Open(label="a", more=[1]), {"label": "a", "more": [1]}),
+        (remembering(), {"label": "a"}),
+        (Rooted("a"), "a"),
+        (Flat.model_construct(label="a"), {"label": "a", "count": None}),
+        (
+            Flat.model_construct(label=Path("a"), score=1.0),
+            {"label": "a", "score": 1.0, "count": None},
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
+def test_a_model_is_the_data_that_it_dumps(value: BaseModel, data: Any) -> None:
+    assert jsonable(value) == data
+
+
+def test_the_data_of_a_model_is_its_own() -> None:
+    value = Flat(label="a", score=0.5)
+    jsonable(value)["label"] = "b"
+    assert value.label == "a"
+
+
+def test_a_model_with_an_endless_number_is_refused() -> None:
+    with pytest.raises(TypeError, match="nan"):
+        jsonable(Flat.model_construct(label="a", score=math.nan))

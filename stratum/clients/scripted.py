@@ -54,25 +54,26 @@ class ScriptedClient:
         self._function = script if callable(script) else None
         self.waits: bool = callable(script)  # a function may wait
         self._rest = iter(()) if callable(script) else iter(script)
-        self._tokens = tokens
+        self._usage = Usage(*tokens)
         self._price = price
 
     async def complete(self, request: Request) -> Reply:
         self.requests.append(request)
         answer = await self._next(request)
         if type(answer) in _DATA:
-            return self._reply(answer, self._tokens, None, request)
+            return self._reply(answer, self._usage, None, request)
         if isinstance(answer, Scripted):
             await asyncio.sleep(answer.delay)
-            return self._reply(answer.data, answer.tokens or self._tokens, answer.cost, request)
+            usage = Usage(*answer.tokens) if answer.tokens else self._usage
+            return self._reply(answer.data, usage, answer.cost, request)
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Reply):
             return replace(answer, origin="scripted")
-        return self._reply(answer, self._tokens, None, request)
+        return self._reply(answer, self._usage, None, request)
 
     async def quote(self, request: Request) -> Quote:
-        return Quote(self._tokens[0], *self._price)
+        return Quote(self._usage.input, *self._price)
 
     async def _next(self, request: Request) -> Any:
         if self._function is not None:
@@ -87,16 +88,7 @@ class ScriptedClient:
             f"{len(self.requests)}.\n  Add one to ScriptedClient([...]), or pass a function."
         )
 
-    def _reply(
-        self, data: Any, tokens: tuple[int, int], cost: float | None, request: Request
-    ) -> Reply:
-        tokens_in, tokens_out = tokens
+    def _reply(self, data: Any, usage: Usage, cost: float | None, request: Request) -> Reply:
         if cost is None:
-            cost = (tokens_in * self._price[0] + tokens_out * self._price[1]) / 1_000_000
-        return Reply(
-            data=data,
-            usage=Usage(tokens_in, tokens_out),
-            model=request.model,
-            origin="scripted",
-            cost=cost,
-        )
+            cost = (usage.input * self._price[0] + usage.output * self._price[1]) / 1_000_000
+        return Reply(data=data, usage=usage, model=request.model, origin="scripted", cost=cost)

@@ -85,8 +85,10 @@ def memory_for(client: Client, inside: Inside, cache: CacheScope) -> Memory | No
     A root with a client of its own, as record and replay set it, remembers by itself: what
     a developer's disk holds must not answer there. Scripted answers never reach the disk.
     """
+    if cache == "none":
+        return None
     live = getattr(client, "live", True)
-    if cache == "none" or (live and inside.root.client is not None):
+    if live and inside.root.client is not None:
         return None
     if cache == "global" and live:
         if process.disk_memory is None:
