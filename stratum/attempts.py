@@ -106,23 +106,24 @@ class Ask(NamedTuple):
     def at(self, place: Place | None, *, ambiguous: bool = False) -> Request:
         """Return the request made at a place."""
         question, common = self.question, self.common
-        return Request(
-            contract=question.contract,
-            prompt=self.prompt,
-            shown=self.shown,
-            model=common.model,
-            params=question.params,
-            wire=question.wire,
-            site=common.site,
-            digest_inputs=self.digest_inputs,
-            prompt_hash=self.prompt_hash,
-            key=self.key,
-            attempt=self.attempt,
-            place=place,
-            ambiguous=ambiguous,
-            cache=question.cache,
-            settings=common.settings,
-            fallbacks=question.fallbacks,
+        return Request(  # by position: by name it takes four times as long
+            question.contract,
+            self.prompt,
+            self.shown,
+            common.model,
+            question.params,
+            question.wire,
+            common.site,
+            self.digest_inputs,
+            self.prompt_hash,
+            self.key,
+            self.attempt,
+            place,
+            ambiguous,
+            None,
+            question.cache,
+            common.settings,
+            question.fallbacks,
         )
 
 

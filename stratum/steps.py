@@ -288,21 +288,25 @@ class Span:
             calls = tuple(
                 replace(c, violations=tuple(map(self.secrets.scrub, c.violations))) for c in calls
             )
-        record = TraceRecord(
-            id=self.id,
-            parent=self._parent,
-            kind=self._kind,
-            function=self._function,
-            start=self._start,
-            duration_ms=(time.perf_counter() - self._clock) * 1000,
-            outcome=outcome,
-            inputs=self._inputs,
-            output=output,
-            error=error,
-            place=run.place if run else None,
-            order=(*self.branch.order, self.number),
-            calls=calls,
-            **self.details,
+        details = self.details
+        record = TraceRecord(  # by position: by name it takes four times as long
+            self.id,
+            self._parent,
+            self._kind,
+            self._function,
+            self._start,
+            (time.perf_counter() - self._clock) * 1000,
+            outcome,
+            self._inputs,
+            output,
+            error,
+            run.place if run else None,
+            (*self.branch.order, self.number),
+            details.get("model"),
+            details.get("contract_hash"),
+            details.get("compiled_prompt_hash"),
+            calls,
+            details.get("details"),
         )
         keep(record, self.around.root)
 

@@ -91,4 +91,4 @@ class ScriptedClient:
     def _reply(self, data: Any, usage: Usage, cost: float | None, request: Request) -> Reply:
         if cost is None:
             cost = (usage.input * self._price[0] + usage.output * self._price[1]) / 1_000_000
-        return Reply(data=data, usage=usage, model=request.model, origin="scripted", cost=cost)
+        return Reply(data, usage, request.model, "scripted", cost=cost)
