@@ -177,20 +177,27 @@ class _Run:
         except Exception as error:
             outcome = Failure(error)
             self._failures[index] = outcome
-        await self._judge(index, outcome)
+        judging = self._judge(index, outcome)
+        if judging is not None:
+            await judging
         following = None if self._is_over else next(self._waiting, None)
         if following is not None:
             self._begin(following, group)
 
-    async def _judge(self, index: int, outcome: Outcome) -> None:
+    def _judge(self, index: int, outcome: Outcome) -> Coroutine[Any, Any, None] | None:
+        """Take up how a branch ended; returns what remains to be awaited, which is seldom."""
         if self._judging.locked():
-            async with self._judging:
-                await self._conclude(index, self._verdict(index, outcome))
-            return
+            return self._judge_in_turn(index, outcome)
         verdict = self._verdict(index, outcome)
-        if verdict is not False:
-            async with self._judging:
-                await self._conclude(index, verdict)
+        return None if verdict is False else self._conclude_in_turn(index, verdict)
+
+    async def _judge_in_turn(self, index: int, outcome: Outcome) -> None:
+        async with self._judging:
+            await self._conclude(index, self._verdict(index, outcome))
+
+    async def _conclude_in_turn(self, index: int, verdict: bool | Awaitable[bool]) -> None:
+        async with self._judging:
+            await self._conclude(index, verdict)
 
     def _verdict(self, index: int, outcome: Outcome) -> bool | Awaitable[bool]:
         if self._is_over:

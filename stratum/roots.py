@@ -138,6 +138,11 @@ class Branch:
     yet. Threads without their caller's context make one branch together (SPEC 4.2).
     """
 
+    __slots__ = (
+        "_arrivals", "_arrived", "_earlier", "_in_threads", "indices", "is_stopped", "order",
+        "outer", "pattern", "root", "task", "thread", "turns",
+    )  # fmt: skip
+
     def __init__(
         self,
         root: Root,
@@ -161,7 +166,7 @@ class Branch:
         self._in_threads: set[Cancellable] | None = None  # calls that threads wait for
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
-        self._arrivals = itertools.count()
+        self._arrivals = 0
 
     def fork(self, index: int, at: int, turns: Turns | None = None) -> "Branch":
         """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
@@ -280,7 +285,8 @@ class Branch:
             self._arrived = weakref.WeakKeyDictionary()
         branch = self._arrived.get(runner)
         if branch is None:
-            index, at = -1 - next(self._arrivals), next(_numbers)
+            self._arrivals += 1
+            index, at = -self._arrivals, next(_numbers)
             branch = Branch(
                 self.root,
                 (*self.indices, index),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from stratum import Budget, Request, flow, infer, parallel, race
+from stratum import Budget, Reply, Request, flow, infer, parallel, race
 from stratum.activity import Activity
 from stratum.clocks import FixedClock
 from stratum.recording.client import RecordingClient
@@ -20,7 +20,7 @@ from stratum.scope import rooted
 from stratum.settings import NOW, Settings
 from stratum.testing.local_model import LocalModel
 from stratum.turns import Calm, Turns
-from tests.replaying import Recorded, Whim
+from tests.replaying import Recorded, Scenario, Whim
 from tests.support import NOTE, files_below, noted, project
 
 PYPROJECT = """
@@ -288,6 +288,15 @@ def number(request: Request, chance: random.Random) -> Any:
     return {"value": chance.randrange(100)}
 
 
+class BFirst(Whim):
+    """Answers only what is asked about b at once."""
+
+    async def complete(self, request: Request) -> Reply:
+        if request.prompt.text != "text: b":
+            await asyncio.sleep(0.05)
+        return await super().complete(request)
+
+
 async def a_race() -> int:
     return await race(twice("a"), say(text="b"), say(text="c"))
 
@@ -313,6 +322,35 @@ def test_a_race_in_two_tests_has_one_winner(tmp_path: Path) -> None:
         for s in f.samples
     ]
     assert len(set(ends)) == len(ends)
+
+
+@infer(intent="Say a number once", cache="session")
+def known(text: str) -> int: ...
+
+
+async def a_race_of_known_calls() -> Any:
+    await parallel(known(text="a"), race(known(text="a"), known(text="b")), require=0)
+
+
+async def a_known_call() -> int:
+    return await known(text="a")
+
+
+def test_recording_again_keeps_what_a_race_cancelled_whatever_ran_before(tmp_path: Path) -> None:
+    def recorded(whim: Whim, *scenarios: Scenario) -> str:
+        store = GoldenStore(Settings(root=tmp_path, model="any/model"))
+        client = RecordingClient(store, whim)
+        for scenario in scenarios:
+            root = Root(scenario.__name__, clock=FixedClock(NOW), client=client, model="any/model")
+            with rooted(root):
+                asyncio.run(scenario())
+            store.passed(root)
+        store.write(complete=True)
+        return "".join(map(bytes.decode, files_below(tmp_path).values()))
+
+    first = recorded(BFirst(1, number), a_race_of_known_calls)
+    assert first.count('"outcome": "cancelled"') == 1
+    assert recorded(Whim(2, number), a_known_call, a_race_of_known_calls) == first
 
 
 async def a_race_with_threads() -> int:

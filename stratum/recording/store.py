@@ -134,7 +134,7 @@ class GoldenStore:
         rank = _cancelled_first if ordered else _precedence
         here = sorted(here, key=rank)
         if request.place is None:
-            return next(iter(here or sorted(fitting, key=rank)), None)
+            return min([*here, *fitting], key=rank, default=None)
         own = [s for s in fitting if s.open and s.home == fitting[0].home]
         free = [s for s in own if id(s) not in root.handed]
         return min([*here, *free], key=lambda s: s.outcome != "timeout", default=None)
