@@ -154,19 +154,21 @@ class Branch:
         turns: Turns | None = None,
         outer: "Branch | None" = None,
     ) -> None:
-        self.root = root
-        self.indices = indices  # those given by arrival count down from -1
-        self.pattern = pattern  # the indices, with -1 for all that were given by arrival
-        self.order = order
+        self.root: Root = root
+        self.indices: tuple[int, ...] = indices  # those given by arrival count down from -1
+        self.pattern: tuple[int, ...] = (
+            pattern  # the indices, with -1 for all that were given by arrival
+        )
+        self.order: tuple[int, ...] = order
         self.task: object = task
-        self.thread = thread  # of several that share the branch
-        self.turns = turns  # of the outermost fan-out around that stops early
-        self.outer = outer
+        self.thread: int | None = thread  # of several that share the branch
+        self.turns: Turns | None = turns  # of the outermost fan-out around that stops early
+        self.outer: Branch | None = outer
         self.is_stopped: bool = False  # a fan-out cancelled it: it makes no further call
         self._in_threads: set[Cancellable] | None = None  # calls that threads wait for
         self._earlier: weakref.WeakSet[asyncio.Task[Any]] | None = None
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
-        self._arrivals = 0
+        self._arrivals: int = 0
 
     def fork(self, index: int, at: int, turns: Turns | None = None) -> "Branch":
         """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""

@@ -11,10 +11,10 @@ MODEL = "test/model"
 
 
 @contextmanager
-def answering(*answers: Any) -> Iterator[ScriptedClient]:
+def answering(*answers: Any, tokens: tuple[int, int] = (0, 0)) -> Iterator[ScriptedClient]:
     """Answer the calls of the block in the order given, or through one function."""
     script = answers[0] if len(answers) == 1 and callable(answers[0]) else answers
-    client = ScriptedClient(script)
+    client = ScriptedClient(script, tokens=tokens)
     with using(client=client, model=MODEL):
         yield client
 

@@ -118,8 +118,7 @@ def test_one_budget_covers_its_steps() -> None:
     def spend() -> list[str]:
         return [louder("a"), louder("b")]  # type: ignore[list-item]
 
-    with answering(lambda request: "A") as client:
-        client._tokens = (4_000, 500)
+    with answering(lambda request: "A", tokens=(4_000, 500)) as client:
         with pytest.raises(BudgetExceeded, match="of 5,000 are left"):
             spend()
 
