@@ -156,9 +156,7 @@ class Branch:
     ) -> None:
         self.root: Root = root
         self.indices: tuple[int, ...] = indices  # those given by arrival count down from -1
-        self.pattern: tuple[int, ...] = (
-            pattern  # the indices, with -1 for all that were given by arrival
-        )
+        self.pattern: tuple[int, ...] = pattern  # the indices, with -1 for those
         self.order: tuple[int, ...] = order
         self.task: object = task
         self.thread: int | None = thread  # of several that share the branch

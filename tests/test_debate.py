@@ -166,9 +166,9 @@ async def test_an_agent_that_fails_ends_the_debate_and_is_traced() -> None:
 
 
 async def test_a_budget_bounds_the_whole_debate() -> None:
-    with answering(by_turns("for", "against", "against", "for"), tokens=(10, 5)) as client:
-        with pytest.raises(BudgetExceeded, match=r"\(debate\)"):
-            await debate(AGENTS, "Rust?", synthesize=conclude, budget=Budget(tokens=40))
+    script, said = by_turns("for", "against", "against", "for"), r"\(debate\)"
+    with answering(script, tokens=(10, 5)) as client, pytest.raises(BudgetExceeded, match=said):
+        await debate(AGENTS, "Rust?", synthesize=conclude, budget=Budget(tokens=40))
     assert len(client.requests) < 4
 
 

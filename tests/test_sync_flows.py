@@ -118,9 +118,9 @@ def test_one_budget_covers_its_steps() -> None:
     def spend() -> list[str]:
         return [louder("a"), louder("b")]  # type: ignore[list-item]
 
-    with answering(lambda request: "A", tokens=(4_000, 500)) as client:
-        with pytest.raises(BudgetExceeded, match="of 5,000 are left"):
-            spend()
+    said = "of 5,000 are left"
+    with answering(lambda _: "A", tokens=(4_000, 500)), pytest.raises(BudgetExceeded, match=said):
+        spend()
 
 
 def test_parallel_in_it_says_why_it_cannot() -> None:

@@ -153,8 +153,8 @@ def test_18_6_a_debate_leaves_a_record_with_its_rounds(converged: bool) -> None:
 
 
 def test_18_6_one_budget_bounds_the_whole_debate() -> None:
-    with answering(sides("for", "against", "against", "for"), tokens=(10, 20)) as client:
-        with pytest.raises(BudgetExceeded):
-            debate(BOTH, "Ship?", synthesize=weigh, budget=Budget(tokens=100)).run()
+    script = sides("for", "against", "against", "for")
+    with answering(script, tokens=(10, 20)) as client, pytest.raises(BudgetExceeded):
+        debate(BOTH, "Ship?", synthesize=weigh, budget=Budget(tokens=100)).run()
     assert len(client.requests) < 5
     assert (records()[-1].kind, records()[-1].outcome) == ("debate", "over_budget")
