@@ -12,6 +12,8 @@ from stratum.turns import Turns
 
 T_co = TypeVar("T_co", covariant=True)
 
+TOGETHER = 32  # branches that begin in one turn of the loop: the next find the first ones gone
+
 Start: TypeAlias = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -78,10 +80,7 @@ async def fan_out(
     that was cancelled before it began leaves a record, too.
     """
     inside = current()
-    branch = inside.branch.here()
-    at = next_number()
-    around = [inside.on(branch.fork(i, at, turns)) for i in range(len(starts))]
-    run = _Run(starts, around, is_enough, limit)
+    run = _Run(starts, inside.on(inside.branch.here()), turns, is_enough, limit)
     try:
         await run.all()
     finally:
@@ -118,14 +117,26 @@ def _turns(inside: Inside, *, is_needed: bool) -> Turns:
 
 
 class _Run:
-    """One fan-out while it runs."""
+    """One fan-out while it runs.
+
+    What a branch needs is made when it begins, and gone when it has ended: a thousand branches
+    that are alive together cost more to collect than to run.
+    """
 
     def __init__(
-        self, starts: Sequence[Start], around: list[Inside], is_enough: Verdict, limit: int | None
+        self,
+        starts: Sequence[Start],
+        around: Inside,
+        turns: Turns | None,
+        is_enough: Verdict,
+        limit: int | None,
     ) -> None:
         self.outcomes: list[Outcome] = [None] * len(starts)
         self._starts = starts
         self._around = around
+        self._number = next_number()
+        self._turns = turns
+        self._insides: dict[int, Inside] = {}
         self._is_enough = is_enough
         self._first = len(starts) if limit is None else min(limit, len(starts))
         self._waiting = iter(range(self._first, len(starts)))
@@ -156,6 +167,11 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 for index in range(self._first):
                     self._begin(index, group)
+                    if index % TOGETHER == TOGETHER - 1:
+                        self._around.root.steps += 1  # more are to begin: this is no lull
+                        await asyncio.sleep(0)
+                        if self._is_over:
+                            break
         except BaseExceptionGroup as errors:  # only what the verdict raised: branches keep theirs
             raise errors.exceptions[0] from None
         for index, failure in self._failures.items():  # those that came together with the last one
@@ -168,7 +184,7 @@ class _Run:
 
     async def _branch(self, index: int, group: asyncio.TaskGroup) -> None:
         self._begun.add(index)
-        inside = self._around[index]
+        inside = self._inside(index)
         inside.branch.claim()
         enter(inside)
         outcome: Success[Any] | Failure
@@ -183,6 +199,17 @@ class _Run:
         following = None if self._is_over else next(self._waiting, None)
         if following is not None:
             self._begin(following, group)
+        inside.branch.task = None  # else each would hold the other
+        self._insides.pop(index, None)
+        self._tasks.pop(index, None)  # not there yet where tasks begin eagerly
+
+    def _inside(self, index: int) -> Inside:
+        """Return what surrounds a branch."""
+        inside = self._insides.get(index)
+        if inside is None:
+            branch = self._around.branch.fork(index, self._number, self._turns)
+            inside = self._insides[index] = self._around.on(branch)
+        return inside
 
     def _judge(self, index: int, outcome: Outcome) -> Coroutine[Any, Any, None] | None:
         """Take up how a branch ended; returns what remains to be awaited, which is seldom."""
@@ -224,7 +251,7 @@ class _Run:
         """Let the branches that run make no further call; returns their tasks."""
         running = [n for n, task in self._tasks.items() if n != last and not task.done()]
         for index in running:
-            self._in_threads |= self._around[index].branch.stop()
+            self._in_threads |= self._inside(index).branch.stop()
         return [self._tasks[index] for index in running]
 
     async def end_the_unbegun(self) -> None:
@@ -234,8 +261,8 @@ class _Run:
         """
         for index, start in enumerate(self._starts):
             if index not in self._begun:
-                await _end(start, self._around[index], asyncio.CancelledError())
-        turns = self._around[0].branch.turns if self._in_threads else None
+                await _end(start, self._inside(index), asyncio.CancelledError())
+        turns = (self._around.branch.turns or self._turns) if self._in_threads else None
         if turns is not None:
             await turns.activity.threads_to_end()
 
