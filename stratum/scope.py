@@ -49,6 +49,20 @@ class Process:
         self.sink: ReviewSink | Callable[..., Any] | None = None
         self.at_console: list[object] = []  # the reviews in line for the terminal
         self.lock: threading.Lock = threading.Lock()
+        self.of_parent: list[object] = []  # loops that cannot run here
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget_loops)
+
+    def _forget_loops(self) -> None:
+        """Leave the parent its loops: in a forked process no thread runs them.
+
+        They stay alive, because closing them would disturb the parent, and because litellm
+        knows a loop by its id.
+        """
+        self.of_parent += [self.loop, self.spare_loops, self.desk_loop]
+        self.loop = self.desk_loop = None
+        self.spare_loops = []
+        self.lock = threading.Lock()
 
 
 process: Process = Process()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -457,3 +458,50 @@ def test_litellm_prints_nothing_and_reaches_nobody_else() -> None:
         timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+SAY = """
+import asyncio, os, sys
+from stratum import LiteLLMClient, configure, infer
+
+configure(client=LiteLLMClient(params={"api_base": sys.argv[1], "api_key": "sk-none"}))
+
+@infer(intent="Say it", model="openai/test-model")
+def say(text: str) -> str: ...
+
+async def awaited() -> str:
+    return await say(text="in a loop")
+
+"""
+BOTH_WAYS = """
+print(say.run(text="first"), asyncio.run(awaited()), say.run(text="last"))
+"""
+FORKED = """
+print(say.run(text="before"), flush=True)
+child = os.fork()
+print(say.run(text="after"), asyncio.run(awaited()), flush=True)
+if child:
+    assert os.waitpid(child, 0) == (child, 0)
+"""
+
+
+def _ran(script: str) -> subprocess.CompletedProcess[str]:
+    with LocalModel(answer=answers(GOOD)) as model:
+        return subprocess.run(
+            [sys.executable, "-c", SAY + script, model.base_url],
+            env=clean_environment(),
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+
+
+def test_a_process_that_calls_both_ways_ends_without_a_word() -> None:
+    done = _ran(BOTH_WAYS)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "good good good\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_process_calls_too() -> None:
+    done = _ran(FORKED)
+    assert (done.returncode, done.stdout) == (0, "good\ngood good\ngood good\n"), done.stderr

@@ -10,6 +10,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from stratum.calls import Quote, Reply, Request, Usage
+from stratum.clients.connections import close_with_loop
 from stratum.clients.limiter import Limiter
 from stratum.clients.lowering import Lowered, form_of, lower, lower_tool
 from stratum.clients.messages import answer_of, messages, tool_messages
@@ -82,6 +83,7 @@ class LiteLLMClient:
         if process.no_live_calls:
             raise ConfigurationError(f"{request.site.function}: {process.no_live_calls}")
         litellm = await self._load()
+        await close_with_loop(litellm)
         who = self._who(request)
         met: list[Refusal] = []
         for rung in self._rungs(request, litellm):

@@ -1,8 +1,11 @@
 """SPEC 14.1 to 14.4: wires, pace, limits and fallback models."""
 
 import asyncio
+import gc
 import json
+import sys
 import time
+import warnings
 from typing import Any
 
 import pytest
@@ -20,7 +23,7 @@ from stratum import (
     using,
 )
 from stratum.settings import Price
-from stratum.testing.local_model import failure
+from stratum.testing.local_model import LocalModel, failure
 from tests.provider_texts import CONTRACT_REFUSALS, MODEL_REFUSALS
 from tests.providers import Provider, tool_calls
 
@@ -151,6 +154,25 @@ def test_14_2_2_a_cancelled_call_gives_its_turn_back() -> None:
     with Provider(lambda body: GOOD) as provider:
         provider.run(say)
         asyncio.run(cancelled())
+
+
+@pytest.mark.parametrize("name", ["openai/test-model", "groq/test-model", "hosted_vllm/test"])
+def test_14_2_3_connections_are_closed_with_their_loop(name: str) -> None:
+    """litellm forgets what it keeps for a loop, and the collector warns of what it finds open."""
+    asked = say.with_(model=name)
+
+    async def once() -> str:
+        with using(client=client):
+            return await asked(text="hi")
+
+    with LocalModel(answer=lambda body: GOOD) as model:
+        client = LiteLLMClient(params={"api_base": model.base_url, "api_key": "none"})
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            assert [asyncio.run(once()) for _ in range(3)] == ["good"] * 3
+            sys.modules["litellm"].in_memory_llm_clients_cache.flush_cache()
+            gc.collect()
+    assert [str(each.message) for each in warned if each.category is ResourceWarning] == []
 
 
 @pytest.mark.parametrize("name", ["openai/test-model", "openai/o3", "openai/gpt-5"])

@@ -1,0 +1,23 @@
+"""What holds for all tests."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from stratum.blocking import background_loop
+from stratum.clients.connections import close_connections
+
+
+@pytest.fixture(autouse=True)
+def closed_connections() -> Iterator[None]:
+    """Close what a test opened on the background loop, which lives as long as the process.
+
+    Each test has servers at ports of their own, so litellm would keep hundreds of clients, and
+    drop the oldest ones open.
+    """
+    yield
+    litellm = sys.modules.get("litellm")
+    if litellm is not None:
+        asyncio.run_coroutine_threadsafe(close_connections(litellm), background_loop()).result(60)
