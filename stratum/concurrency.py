@@ -268,8 +268,8 @@ async def _kept(plan: _Plan, starts: list[Start], inside: Inside) -> dict[int, A
         if count.is_met:
             return _values(outcomes)
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
-    if len(failures) > len(starts) - plan.needed:
-        raise _one_or_all(failures, len(starts))
+    if len(failures) > len(outcomes) - plan.needed:
+        raise _one_or_all(failures, len(outcomes))
     await _validated(plan, _values(outcomes))
     return _values(outcomes)
 

@@ -66,7 +66,7 @@ class Verdict(Protocol):
 
 
 async def fan_out(
-    starts: Sequence[Start],
+    starts: list[Start],
     is_enough: Verdict,
     *,
     limit: int | None = None,
@@ -78,9 +78,13 @@ async def fan_out(
     itself, in the order of their ends, never twice at once; what it raises is raised.
     `turns` orders the replies below, so that a replay ends as its recording did. A branch
     that was cancelled before it began leaves a record, too.
+
+    The list is empty afterwards, so that nobody holds on to what has ended.
     """
     inside = current()
-    run = _Run(starts, inside.on(inside.branch.here()), turns, is_enough, limit)
+    begins: list[Start | None] = [*starts]
+    starts.clear()
+    run = _Run(begins, inside.on(inside.branch.here()), turns, is_enough, limit)
     try:
         await run.all()
     finally:
@@ -125,14 +129,14 @@ class _Run:
 
     def __init__(
         self,
-        starts: Sequence[Start],
+        starts: list[Start | None],
         around: Inside,
         turns: Turns | None,
         is_enough: Verdict,
         limit: int | None,
     ) -> None:
         self.outcomes: list[Outcome] = [None] * len(starts)
-        self._starts = starts
+        self._starts: list[Start | None] = starts  # those that have begun are taken out
         self._around = around
         self._number = next_number()
         self._turns = turns
@@ -144,7 +148,6 @@ class _Run:
         self._judging = asyncio.Lock()
         self._is_over = False
         self._in_threads = False
-        self._begun: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     async def all(self) -> None:
@@ -183,19 +186,25 @@ class _Run:
         self._tasks[index] = group.create_task(self._branch(index, group))
 
     async def _branch(self, index: int, group: asyncio.TaskGroup) -> None:
-        self._begun.add(index)
+        start, self._starts[index] = self._starts[index], None
+        assert start is not None
         inside = self._inside(index)
         inside.branch.claim()
         enter(inside)
         outcome: Success[Any] | Failure
         try:
-            outcome = Success(await self._starts[index]())
+            outcome = Success(await start())
         except Exception as error:
             outcome = Failure(error)
             self._failures[index] = outcome
-        judging = self._judge(index, outcome)
-        if judging is not None:
-            await judging
+        if self._judging.locked():
+            async with self._judging:
+                await self._conclude(index, self._verdict(index, outcome))
+        else:
+            verdict = self._verdict(index, outcome)
+            if verdict is not False:
+                async with self._judging:
+                    await self._conclude(index, verdict)
         following = None if self._is_over else next(self._waiting, None)
         if following is not None:
             self._begin(following, group)
@@ -210,21 +219,6 @@ class _Run:
             branch = self._around.branch.fork(index, self._number, self._turns)
             inside = self._insides[index] = self._around.on(branch)
         return inside
-
-    def _judge(self, index: int, outcome: Outcome) -> Coroutine[Any, Any, None] | None:
-        """Take up how a branch ended; returns what remains to be awaited, which is seldom."""
-        if self._judging.locked():
-            return self._judge_in_turn(index, outcome)
-        verdict = self._verdict(index, outcome)
-        return None if verdict is False else self._conclude_in_turn(index, verdict)
-
-    async def _judge_in_turn(self, index: int, outcome: Outcome) -> None:
-        async with self._judging:
-            await self._conclude(index, self._verdict(index, outcome))
-
-    async def _conclude_in_turn(self, index: int, verdict: bool | Awaitable[bool]) -> None:
-        async with self._judging:
-            await self._conclude(index, verdict)
 
     def _verdict(self, index: int, outcome: Outcome) -> bool | Awaitable[bool]:
         if self._is_over:
@@ -260,7 +254,7 @@ class _Run:
         Threads whose calls were cancelled get a moment to end, too.
         """
         for index, start in enumerate(self._starts):
-            if index not in self._begun:
+            if start is not None:
                 await _end(start, self._inside(index), asyncio.CancelledError())
         turns = (self._around.branch.turns or self._turns) if self._in_threads else None
         if turns is not None:

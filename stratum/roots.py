@@ -118,15 +118,28 @@ class Root:
 class _Askers:
     """Who made one call in branches of one pattern.
 
-    `thread` is the first one's; `branches` holds, by indices, a branch's number in order of
-    arrival and how often it has made the call.
+    `thread` is the first one's. Most calls have no other asker, so `others` is made late: it
+    holds, by indices, a branch's number in order of arrival and how often it has made the call.
     """
 
-    __slots__ = ("branches", "thread")
+    __slots__ = ("first", "others", "thread", "turns")
 
-    def __init__(self, thread: int | None, first: tuple[int, ...]) -> None:
-        self.thread = thread
-        self.branches: dict[tuple[int, ...], list[int]] = {first: [0, 1]}
+    def __init__(self, first: "Branch") -> None:
+        self.thread = first.thread
+        self.first = first.indices
+        self.turns = 0
+        self.others: dict[tuple[int, ...], list[int]] | None = None
+
+    def count(self, indices: tuple[int, ...]) -> tuple[int, int]:
+        """Count a call; returns its branch's number, and how many that one made before."""
+        if indices == self.first:
+            self.turns += 1
+            return 0, self.turns - 1
+        if self.others is None:
+            self.others = {}
+        other = self.others.setdefault(indices, [len(self.others) + 1, 0])
+        other[1] += 1
+        return other[0], other[1] - 1
 
 
 class Branch:
@@ -175,9 +188,10 @@ class Branch:
             (*self.indices, index),
             (*self.pattern, index),
             (*self.order, at, index),
-            thread=self.thread,
-            turns=self.turns or turns,
-            outer=self,
+            None,
+            self.thread,
+            self.turns or turns,
+            self,
         )
 
     def continued(self) -> "Branch":
@@ -342,13 +356,8 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
         root.steps += 1
         askers = root.askers.get(slot)
         if askers is None:
-            root.askers[slot] = _Askers(branch.thread, branch.indices)
-            return Place(branch.pattern, 0), False
-        asker = askers.branches.get(branch.indices)
-        if asker is None:
-            asker = askers.branches[branch.indices] = [len(askers.branches), 0]
-        nth, turn = asker
-        asker[1] = turn + 1
+            askers = root.askers[slot] = _Askers(branch)
+        nth, turn = askers.count(branch.indices)
     taken = Place(_numbered(branch.pattern, nth), turn)
     return taken, nth > 0 or branch.thread != askers.thread
 

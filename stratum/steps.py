@@ -84,7 +84,9 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
                 "  A call is asked once; keep its value, or call the function again."
             )
         self._discharge()
-        return self._start
+        start = self._start
+        del self._start  # what it holds is gone when the call has ended
+        return start
 
     def _discharge(self) -> None:
         self._taken = True
