@@ -87,7 +87,7 @@ class Adaptive(Generic[P, R]):
     async def _perform(self, values: dict[str, Any], ended: BaseException | None = None) -> R:
         span = Span("adaptive", self._inputs.name, values, self._inputs)
         details: dict[str, Any] = {"dispatch_type": self._dispatch(), "ensure_violations": []}
-        span.details = {"details": details}
+        span.details = details
         try:
             if ended is not None:
                 raise ended

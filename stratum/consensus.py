@@ -45,7 +45,7 @@ class Quorum:
         if self.aspect.text:
             details["agree_on"] = self.aspect.text
         span = Span("quorum", asked.function, asked.values, asked.inputs)
-        span.details = {"details": details}
+        span.details = details
         try:
             async with inside_of(span, asked.budget, asked.function):
                 if ended is not None:

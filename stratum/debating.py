@@ -210,7 +210,7 @@ async def _perform(plan: _Plan, ended: BaseException | None = None) -> Any:
     }
     span = Span("debate", "debate", shown, _INPUTS)
     details: dict[str, Any] = {"rounds": 0, "converged": False, "escalated": False}
-    span.details = {"details": details}
+    span.details = details
     try:
         if ended is not None:
             raise ended

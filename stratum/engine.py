@@ -46,7 +46,10 @@ async def drive(
             request = _placed(ask, branch)
             run.requests.append(request)
             started = time.perf_counter()
-            reply = await _send(request, client, ledger, branch.turns)
+            if ledger is None:
+                reply = await client.complete(request)
+            else:
+                reply = await _send(request, client, ledger, branch.turns)
             run.data = reply.data
             move = judge(ask, reply)
             run.attempts.append(_attempt(request, reply, move, time.perf_counter() - started))
@@ -87,11 +90,7 @@ def _attempt(
     )
 
 
-async def _send(
-    request: Request, client: Client, ledger: Ledger | None, turns: Turns | None
-) -> Reply:
-    if ledger is None:
-        return await client.complete(request)
+async def _send(request: Request, client: Client, ledger: Ledger, turns: Turns | None) -> Reply:
     if not ledger.needs_quote:
         return await _complete(request, client, ledger)
     try:

@@ -133,8 +133,11 @@ def _is_whole(value: BaseModel) -> bool:
     held = value.__dict__
     if value.__pydantic_extra__ or len(held) != len(type(value).__pydantic_fields__):
         return False
-    plain = [each for each in held.values() if type(each) in _PLAIN or _is_number(each)]
-    return len(plain) == len(held)
+    for each in held.values():
+        kind = type(each)
+        if kind not in _PLAIN and not (kind is float and math.isfinite(each)):
+            return False
+    return True
 
 
 def _object(value: Mapping[Any, Any], path: str) -> dict[str, Any]:

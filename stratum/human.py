@@ -170,9 +170,9 @@ def _span(asked: Asked) -> Span:
 
 async def _settle(asked: Asked, span: Span, run: Run) -> HumanDecision[Any]:
     question = asked.question
-    span.details = {"model": HUMAN, "contract_hash": question.contract.hash}
+    span.model, span.contract_hash = HUMAN, question.contract.hash
     ask = _begun(asked, span.secrets)
-    span.details["compiled_prompt_hash"] = ask.prompt_hash
+    span.prompt_hash = ask.prompt_hash
     heard = _Heard(_client(asked, span.inside))
     settled = await drive(ask, client=heard, branch=span.branch, ledger=None, run=run)
     if settled.error is not None and not _may_default(asked, settled.error):

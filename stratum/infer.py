@@ -267,9 +267,9 @@ class Infer(Generic[P, R]):
     ) -> R:
         question, around = self.question, span.around
         model = model_for(around, question.model, question.site.function)
-        span.details = {"model": model, "contract_hash": question.contract.hash}
+        span.model, span.contract_hash = model, question.contract.hash
         ask = begin(question, values, model=model, secrets=span.secrets, revision=revision)
-        span.details["compiled_prompt_hash"] = ask.prompt_hash
+        span.prompt_hash = ask.prompt_hash
         client = self._stub(around, values) or self._client(around)
         if self.budget is None:
             settled = await drive(

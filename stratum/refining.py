@@ -137,7 +137,7 @@ class _Refining:
             "turns": 0,
         }
         span = Span("refine", asked.function, asked.values, asked.inputs)
-        span.details = {"details": details}
+        span.details = details
         try:
             async with inside_of(span, asked.budget, asked.function):
                 if ended is not None:

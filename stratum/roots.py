@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # of pydantic models, which take long to make
 KEPT = 10_000  # records kept in memory
 
 _lock = threading.Lock()
-_numbers = itertools.count(1)
+next_number: Callable[[], int] = itertools.count(1).__next__  # ids and orders are made of it
 _prefix = os.urandom(4).hex()
 
 
@@ -266,9 +266,10 @@ class Branch:
     def here(self) -> "Branch":
         """Return the branch that the running task is on; outside a loop this one."""
         try:
-            return self.at(asyncio.current_task())
+            task = asyncio.current_task()
         except RuntimeError:
             return self
+        return self if task is self.task else self.at(task)
 
     def at(self, runner: Any) -> "Branch":
         if runner is self.task or runner is None:
@@ -300,7 +301,7 @@ class Branch:
         branch = self._arrived.get(runner)
         if branch is None:
             self._arrivals += 1
-            index, at = -self._arrivals, next(_numbers)
+            index, at = -self._arrivals, next_number()
             branch = Branch(
                 self.root,
                 (*self.indices, index),
@@ -374,11 +375,6 @@ def _numbered(pattern: tuple[int, ...], nth: int) -> tuple[int, ...]:
         return pattern
     last = max(at for at, index in enumerate(pattern) if index < 0)
     return (*pattern[:last], -1 - nth, *pattern[last + 1 :])
-
-
-def next_number() -> int:
-    """Return a number larger than all before; ids and orders are made of it."""
-    return next(_numbers)
 
 
 def record_id(number: int) -> str:

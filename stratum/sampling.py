@@ -39,7 +39,7 @@ class Sampling:
     async def perform(self, asked: Asked, run: Run, ended: BaseException | None = None) -> Any:
         details: dict[str, Any] = {"samples": self.samples}
         span = Span("samples", asked.function, asked.values, asked.inputs)
-        span.details = {"details": details}
+        span.details = details
         try:
             async with inside_of(span, asked.budget, asked.function):
                 if ended is not None:

@@ -233,7 +233,15 @@ def is_method(function: Callable[..., Any], signature: Signature) -> bool:
 
 
 class Span:
-    """A trace record in the making."""
+    """A trace record in the making.
+
+    `details` is what only its kind of step has; the model and the hashes are those of a call.
+    """
+
+    __slots__ = (
+        "_clock", "_function", "_inputs", "_inside", "_kind", "_parent", "_start", "around",
+        "branch", "contract_hash", "details", "id", "model", "number", "prompt_hash", "secrets",
+    )  # fmt: skip
 
     def __init__(
         self, kind: Kind, function: str, values: Mapping[str, Any], inputs: Inputs
@@ -245,7 +253,10 @@ class Span:
         self.around = inside
         self._inside: Inside | None = None
         self.secrets: Secrets = secrets()
-        self.details: dict[str, Any] = {}
+        self.model: str | None = None
+        self.contract_hash: str | None = None
+        self.prompt_hash: str | None = None
+        self.details: Mapping[str, Any] | None = None
         self._kind: Kind = kind
         self._function = function
         self._parent = inside.parent
@@ -290,7 +301,6 @@ class Span:
             calls = tuple(
                 replace(c, violations=tuple(map(self.secrets.scrub, c.violations))) for c in calls
             )
-        details = self.details
         record = TraceRecord(  # by position: by name it takes four times as long
             self.id,
             self._parent,
@@ -304,11 +314,11 @@ class Span:
             error,
             run.place if run else None,
             (*self.branch.order, self.number),
-            details.get("model"),
-            details.get("contract_hash"),
-            details.get("compiled_prompt_hash"),
+            self.model,
+            self.contract_hash,
+            self.prompt_hash,
             calls,
-            details.get("details"),
+            self.details,
         )
         keep(record, self.around.root)
 

@@ -87,30 +87,43 @@ class _Later:
 def _quick(standard: Any, owner: type) -> Any:
     """Return an `__init__` like the standard one of a frozen class with slots, twice as fast.
 
-    That one sets each field by a call of `object.__setattr__`; this one by its slot's own.
+    That one sets each field by a call of `object.__setattr__`. This one lets the value be of a
+    class with the same slots, and not frozen, while it is filled.
     """
     fields = dataclasses.fields(owner)
     if any(field.kw_only for field in fields):
         return standard
-    known: dict[str, Any] = {"_factory": dataclasses._HAS_DEFAULT_FACTORY}  # type: ignore[attr-defined]
-    lines = []
+    unfrozen = type(owner.__name__, owner.__bases__, {"__slots__": vars(owner)["__slots__"]})
+    known: dict[str, Any] = {
+        "_factory": dataclasses._HAS_DEFAULT_FACTORY,  # type: ignore[attr-defined]
+        "_become": vars(object)["__class__"].__set__,
+        "_owner": owner,
+        "_standard": standard,
+        "_unfrozen": unfrozen,
+    }
+    parameters = ", ".join(["self", *(field.name for field in fields if field.init)])
+    lines = [
+        f"def __init__({parameters}):",
+        f"    if self.__class__ is not _owner: return _standard({parameters})  # a subclass",
+        "    _become(self, _unfrozen)",
+    ]
     for field in fields:
-        name = field.name
-        known[f"_set_{name}"] = getattr(owner, name).__set__
+        name, has_factory = field.name, field.default_factory is not dataclasses.MISSING
         known[f"_make_{name}"] = field.default_factory
         known[f"_default_{name}"] = field.default
-        has_factory = field.default_factory is not dataclasses.MISSING
-        if not field.init:
-            if not has_factory and field.default is dataclasses.MISSING:
-                continue
-            value = f"_make_{name}()" if has_factory else f"_default_{name}"
-        else:
+        if field.init:
             value = f"_make_{name}() if {name} is _factory else {name}" if has_factory else name
-        lines.append(f"    _set_{name}(self, {value})")
+        elif has_factory:
+            value = f"_make_{name}()"
+        elif field.default is not dataclasses.MISSING:
+            value = f"_default_{name}"
+        else:
+            continue
+        lines.append(f"    self.{name} = {value}")
+    lines.append("    self.__class__ = _owner")
     if hasattr(owner, "__post_init__"):
         lines.append("    self.__post_init__()")
-    parameters = ", ".join(["self", *(field.name for field in fields if field.init)])
-    exec("\n".join([f"def __init__({parameters}):", *lines]), known)
+    exec("\n".join(lines), known)
     quick = known["__init__"]
     quick.__defaults__, quick.__annotations__ = standard.__defaults__, standard.__annotations__
     quick.__qualname__ = standard.__qualname__

@@ -106,6 +106,21 @@ def test_a_method_of_the_class_itself_stays():
     assert repr(Quiet(1)) == "quiet"
 
 
+def test_a_frozen_class_with_slots_may_have_subclasses():
+    @values.dataclass(frozen=True, slots=True)
+    class Point:
+        a: int
+        b: tuple[int, ...] = dataclasses.field(default_factory=tuple)
+
+    class Named(Point):
+        name = "origin"
+
+    assert (Named(1), Named(1).b, Named(1).name) == (Named(1), (), "origin")
+    assert type(Named(1)) is Named
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Named(1).a = 2
+
+
 def test_our_public_values_are_dataclasses():
     for cls in (stratum.Budget, stratum.Reply, stratum.TraceRecord, calls.Request):
         assert dataclasses.is_dataclass(cls), cls

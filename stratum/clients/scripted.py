@@ -59,7 +59,9 @@ class ScriptedClient:
 
     async def complete(self, request: Request) -> Reply:
         self.requests.append(request)
-        answer = await self._next(request)
+        answer = self._next(request) if self._function is None else self._function(request)
+        if type(answer) not in _DATA and inspect.isawaitable(answer):
+            answer = await answer
         if type(answer) in _DATA:
             return self._reply(answer, self._usage, None, request)
         if isinstance(answer, Scripted):
@@ -75,12 +77,7 @@ class ScriptedClient:
     async def quote(self, request: Request) -> Quote:
         return Quote(self._usage.input, *self._price)
 
-    async def _next(self, request: Request) -> Any:
-        if self._function is not None:
-            answer = self._function(request)
-            if type(answer) in _DATA or not inspect.isawaitable(answer):
-                return answer
-            return await answer
+    def _next(self, request: Request) -> Any:
         for answer in self._rest:
             return answer
         raise ConfigurationError(
@@ -91,4 +88,4 @@ class ScriptedClient:
     def _reply(self, data: Any, usage: Usage, cost: float | None, request: Request) -> Reply:
         if cost is None:
             cost = (usage.input * self._price[0] + usage.output * self._price[1]) / 1_000_000
-        return Reply(data, usage, request.model, "scripted", cost=cost)
+        return Reply(data, usage, request.model, "scripted", "answered", cost)

@@ -201,11 +201,8 @@ class _Call:
                 span.succeed(None, Any)
                 return value
             request = ask.request
-            span.details = {
-                "model": request.model,
-                "contract_hash": request.contract.hash,
-                "compiled_prompt_hash": request.prompt_hash,
-            }
+            span.model, span.contract_hash = request.model, request.contract.hash
+            span.prompt_hash = request.prompt_hash
             settled = await drive(ask, client=client, branch=branch, ledger=ledger, run=run)
             if settled.error is not None:
                 raise settled.error
