@@ -250,7 +250,7 @@ class Span:
         self.branch: Branch = inside.branch.here()
         self.number: int = next_number()
         self.id: str = record_id(self.number)
-        self.around = inside
+        self.around: Inside = inside
         self._inside: Inside | None = None
         self.secrets: Secrets = secrets()
         self.model: str | None = None
