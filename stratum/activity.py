@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -69,14 +70,16 @@ class Activity:
         elif at + 1 < len(self._loops):
             self._hop(at + 1, at, act, now)
         elif at:
-            self.loop.call_soon_threadsafe(self._look_at_threads, act, now)
+            with suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(self._look_at_threads, act, now)
         else:
             self._look_at_threads(act, now)
 
     def _hop(self, to: int, at: int, act: Callable[[], object], now: int) -> None:
         loop = self._loops[to]
         soon = loop.call_soon if to == at else loop.call_soon_threadsafe
-        soon(self._look, act, to, 0, now)
+        with suppress(RuntimeError):  # the fan-out's loop is closed, where nobody waits any more
+            soon(self._look, act, to, 0, now)
 
     def _look_at_threads(self, act: Callable[[], object], seen: int) -> None:
         if self._waits_for_threads():

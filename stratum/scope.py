@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token, copy_context
 from dataclasses import replace
@@ -43,6 +43,8 @@ class Process:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.spare_loops: list[asyncio.AbstractEventLoop] = []
         self.desk_loop: asyncio.AbstractEventLoop | None = None  # of synchronous direct calls
+        # What closes litellm's connections when their loop is closed.
+        self.closing: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         self.memory: dict[str, Any] = {}
         self.disk_memory: Any = None
         self.make_sink: Callable[[Any], ReviewSink] | None = None

@@ -16,6 +16,7 @@ Point(x=3, y=0)
 
 import dataclasses
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 T = TypeVar("T")
@@ -90,44 +91,36 @@ def _quick(standard: Any, owner: type) -> Any:
     That one sets each field by a call of `object.__setattr__`. This one lets the value be of a
     class with the same slots, and not frozen, while it is filled.
     """
-    fields = dataclasses.fields(owner)
-    if any(field.kw_only for field in fields):
+    if owner.__bases__ != (object,):
         return standard
-    unfrozen = type(owner.__name__, owner.__bases__, {"__slots__": vars(owner)["__slots__"]})
-    known: dict[str, Any] = {
-        "_factory": dataclasses._HAS_DEFAULT_FACTORY,  # type: ignore[attr-defined]
-        "_become": vars(object)["__class__"].__set__,
-        "_owner": owner,
-        "_standard": standard,
-        "_unfrozen": unfrozen,
-    }
-    parameters = ", ".join(["self", *(field.name for field in fields if field.init)])
-    lines = [
-        f"def __init__({parameters}):",
-        f"    if self.__class__ is not _owner: return _standard({parameters})  # a subclass",
-        "    _become(self, _unfrozen)",
-    ]
-    for field in fields:
-        name, has_factory = field.name, field.default_factory is not dataclasses.MISSING
-        known[f"_make_{name}"] = field.default_factory
-        known[f"_default_{name}"] = field.default
-        if field.init:
-            value = f"_make_{name}() if {name} is _factory else {name}" if has_factory else name
-        elif has_factory:
-            value = f"_make_{name}()"
-        elif field.default is not dataclasses.MISSING:
-            value = f"_default_{name}"
+    fields = [(field.name, field.type, field) for field in dataclasses.fields(owner)]
+    unfrozen = dataclasses.make_dataclass(
+        owner.__name__,
+        fields,
+        namespace={"__qualname__": owner.__qualname__},
+        repr=False,
+        eq=False,
+        slots=True,
+    )
+    fill: Callable[..., None] = vars(unfrozen)["__init__"]
+    become = vars(object)["__class__"].__set__
+    check: Callable[[Any], None] | None = getattr(owner, "__post_init__", None)
+
+    @wraps(standard)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if self.__class__ is not owner:  # but of a class below it
+            standard(self, *args, **kwargs)
+            return
+        become(self, unfrozen)
+        if kwargs:
+            fill(self, *args, **kwargs)
         else:
-            continue
-        lines.append(f"    self.{name} = {value}")
-    lines.append("    self.__class__ = _owner")
-    if hasattr(owner, "__post_init__"):
-        lines.append("    self.__post_init__()")
-    exec("\n".join(lines), known)
-    quick = known["__init__"]
-    quick.__defaults__, quick.__annotations__ = standard.__defaults__, standard.__annotations__
-    quick.__qualname__ = standard.__qualname__
-    return quick
+            fill(self, *args)
+        self.__class__ = owner
+        if check is not None:
+            check(self)
+
+    return init
 
 
 def _set(cls: type, **methods: Any) -> None:

@@ -461,7 +461,7 @@ def test_litellm_prints_nothing_and_reaches_nobody_else() -> None:
 
 
 SAY = """
-import asyncio, os, sys
+import asyncio, gc, os, sys
 from stratum import LiteLLMClient, configure, infer
 
 configure(client=LiteLLMClient(params={"api_base": sys.argv[1], "api_key": "sk-none"}))
@@ -475,6 +475,7 @@ async def awaited() -> str:
 """
 BOTH_WAYS = """
 print(say.run(text="first"), asyncio.run(awaited()), say.run(text="last"))
+gc.collect()
 """
 FORKED = """
 print(say.run(text="before"), flush=True)

@@ -10,6 +10,7 @@ import pytest
 import stratum
 from stratum import calls, values
 
+T = typing.TypeVar("T")
 OPTIONS = [
     pytest.param({}, id="plain"),
     pytest.param({"slots": True}, id="slots"),
@@ -104,6 +105,14 @@ def test_a_method_of_the_class_itself_stays():
             return "quiet"
 
     assert repr(Quiet(1)) == "quiet"
+
+
+def test_a_frozen_class_with_slots_may_be_generic():
+    @values.dataclass(frozen=True, slots=True)
+    class Box(typing.Generic[T]):
+        held: T
+
+    assert Box[int](held=1) == Box(1)
 
 
 def test_a_frozen_class_with_slots_may_have_subclasses():

@@ -1,11 +1,12 @@
-"""Close what litellm keeps open for an event loop, while the loop still runs."""
+"""End what litellm keeps for an event loop: connections with the loop, its task with the next."""
 
 import asyncio
+import importlib
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
-_closing: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
+from stratum.scope import process
 
 
 async def close_with_loop(litellm: Any) -> None:
@@ -17,13 +18,27 @@ async def close_with_loop(litellm: Any) -> None:
     of a loop before the loop itself, so a generator is what waits here.
     """
     loop = asyncio.get_running_loop()
-    if loop in _closing:
+    if loop in process.closing:
         return
-    for other in tuple(_closing):
+    for other in tuple(process.closing):
         if other.is_closed():
-            _closing.pop(other, None)
-    closing = _closing[loop] = _close_at_end(litellm)
+            process.closing.pop(other, None)
+    closing = process.closing[loop] = _close_at_end(litellm)
     await anext(closing)
+
+
+def end_task_elsewhere() -> None:
+    """Cancel the task that litellm logs with on another loop, which it is about to forget there.
+
+    It has one for the process, and starts it anew on the loop that called last. Python warns of
+    a task that is forgotten.
+    """
+    worker = importlib.import_module("litellm.litellm_core_utils.logging_worker")
+    task: asyncio.Task[None] | None = getattr(worker.GLOBAL_LOGGING_WORKER, "_worker_task", None)
+    if task is None or task.done() or task.get_loop() is asyncio.get_running_loop():
+        return
+    with suppress(RuntimeError):  # that loop is closed, and has ended its tasks
+        task.get_loop().call_soon_threadsafe(task.cancel)
 
 
 async def close_connections(litellm: Any) -> None:
@@ -40,7 +55,7 @@ async def _close_at_end(litellm: Any) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        _closing.pop(asyncio.get_running_loop(), None)
+        process.closing.pop(asyncio.get_running_loop(), None)
         await close_connections(litellm)
 
 

@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from stratum.calls import Quote, Reply, Request, Usage
-from stratum.clients.connections import close_with_loop
+from stratum.clients.connections import close_with_loop, end_task_elsewhere
 from stratum.clients.limiter import Limiter
 from stratum.clients.lowering import Lowered, form_of, lower, lower_tool
 from stratum.clients.messages import answer_of, messages, tool_messages
@@ -84,6 +84,7 @@ class LiteLLMClient:
             raise ConfigurationError(f"{request.site.function}: {process.no_live_calls}")
         litellm = await self._load()
         await close_with_loop(litellm)
+        end_task_elsewhere()
         who = self._who(request)
         met: list[Refusal] = []
         for rung in self._rungs(request, litellm):
