@@ -104,7 +104,7 @@ class _Job(Generic[T]):
         enter(replace(inside, branch=inside.branch.continued()))
         if inside.ledger is None:
             return await self._start()
-        async with inside.ledger.joined():
+        async with inside.ledger.time.joined():
             return await self._start()
 
     def _ended(self, task: "asyncio.Task[T]") -> None:

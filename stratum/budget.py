@@ -4,14 +4,13 @@ import asyncio
 import bisect
 import itertools
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Literal
 
 from stratum.errors import BudgetExceeded
+from stratum.time_limits import TimeLimit, WhenCalm, at_once
 from stratum.values import dataclass
 
 UNLIMITED = Decimal("Infinity")
@@ -158,20 +157,10 @@ class _Tree:
     arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Alarm:
-    """What cancels one body that a ledger bounds, on the loop of that body."""
-
-    timeout: asyncio.Timeout
-    loop: asyncio.AbstractEventLoop
-
-
 class Ledger:
     """The running account of one budget, inside those of its parents (SPEC 6).
 
-    A reservation counts in the ledger and in every parent. Where `only_while_asking`, as under
-    record and replay, time is up by the clock only while a call below is being asked of what is
-    no recording: a recorded time limit is up where it was up then.
+    A reservation counts in the ledger and in every parent. `time` is its limit of time.
     """
 
     def __init__(
@@ -181,25 +170,23 @@ class Ledger:
         parent: "Ledger | None" = None,
         *,
         only_while_asking: bool = False,
-        when_calm: Callable[[Callable[[], None]], None] = lambda expire: expire(),
+        when_calm: WhenCalm = at_once,
     ) -> None:
         self.budget = budget
         self.name = name
         self.parent = parent
-        self.expired: bool = False
-        self._only_while_asking = only_while_asking
-        self._asking = 0
-        self._is_late = False
-        self._when_calm = when_calm
+        self.time: TimeLimit = TimeLimit(
+            budget.ms,
+            name,
+            parent.time if parent else None,
+            only_while_asking=only_while_asking,
+            when_calm=when_calm,
+        )
         self._limit = UNLIMITED if budget.usd is None else Decimal(str(budget.usd))
         self._spent = NOTHING
         self._reserved = NOTHING
         self._open = 0
         self._tree: _Tree = parent._tree if parent else _Tree()
-        self._ends = None if budget.ms is None else time.monotonic() + budget.ms / 1000
-        self._paused_at: float | None = None
-        self._pauses = 0
-        self._alarms: list[_Alarm] = []
 
     def chain(self) -> Iterator["Ledger"]:
         """Yield this ledger and its parents, innermost first."""
@@ -311,155 +298,6 @@ class Ledger:
             f"{int(max(tokens, Decimal(0))):,} of {self.budget.tokens:,} are left ({self.name})."
         )
         return BudgetExceeded(f"{text}\n{_REMEDY}", limit="tokens")
-
-    @asynccontextmanager
-    async def bounded(self) -> AsyncIterator[None]:
-        """Cancel the body when the time of this ledger is up, and raise `BudgetExceeded`."""
-        if self._ends is None:
-            yield
-            return
-        timer: list[asyncio.TimerHandle] = []
-        try:
-            async with self._alarmed():
-                self._arm(asyncio.get_running_loop(), timer)
-                yield
-        finally:
-            for handle in timer:
-                handle.cancel()
-
-    @contextmanager
-    def watched(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        """Let the time of a body that runs in a thread be up in its steps, and at its end."""
-        timer: list[asyncio.TimerHandle] = []
-        if self._ends is not None:
-            loop.call_soon_threadsafe(self._arm, loop, timer)
-        try:
-            yield
-        finally:
-            loop.call_soon_threadsafe(_cancel, timer)
-        if self.expired:
-            raise self.timeout()
-
-    @asynccontextmanager
-    async def joined(self) -> AsyncIterator[None]:
-        """Bound a body on another loop, too, by the time of this ledger and of its parents."""
-        async with AsyncExitStack() as stack:
-            for ledger in reversed(list(self.chain())):
-                if ledger._ends is not None:
-                    await stack.enter_async_context(ledger._alarmed())
-            yield
-
-    @asynccontextmanager
-    async def _alarmed(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(None) as timeout:
-                alarm = _Alarm(timeout, asyncio.get_running_loop())
-                self._alarms.append(alarm)
-                try:
-                    if self.expired:
-                        self._ring(alarm)
-                    yield
-                finally:
-                    self._alarms.remove(alarm)
-                if timeout.expired():  # the body swallowed its cancellation
-                    raise TimeoutError
-        except TimeoutError:
-            if not self.expired:
-                raise
-            raise self.timeout() from None
-
-    def _arm(self, loop: asyncio.AbstractEventLoop, timer: list[asyncio.TimerHandle]) -> None:
-        left = self.seconds_left()
-        if left <= 0:
-            self._is_late = True
-            self._run_out()
-        else:
-            timer[:] = [loop.call_later(left, self._arm, loop, timer)]
-
-    def _run_out(self) -> None:
-        if self._may_run_out():
-            self._when_calm(self._run_out_now)
-
-    def _run_out_now(self) -> None:
-        if self._may_run_out():
-            self.expire()
-
-    def _may_run_out(self) -> bool:
-        return self._is_late and (self._asking > 0 or not self._only_while_asking)
-
-    @property
-    def is_late(self) -> bool:
-        """Say whether the time of this ledger, or of one around it, is up by the clock."""
-        return any(ledger._is_late for ledger in self.chain())
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        """Say that a call is being asked of what is no recording, so that its time counts."""
-        chain = [ledger for ledger in self.chain() if ledger._only_while_asking]
-        with self._tree.lock:
-            for ledger in chain:
-                ledger._asking += 1
-        for ledger in chain:
-            if ledger._is_late:
-                asyncio.get_running_loop().call_soon(ledger._run_out)
-        try:
-            yield
-        finally:
-            with self._tree.lock:
-                for ledger in chain:
-                    ledger._asking -= 1
-
-    def seconds_left(self) -> float:
-        """Return the time left, not counting pauses; a paused ledger has some."""
-        assert self._ends is not None
-        if self._paused_at is not None:
-            return max(self._ends - self._paused_at, 0.05)
-        return self._ends - time.monotonic()
-
-    def timeout(self) -> BudgetExceeded:
-        text = f"{self.name} took longer than its {self.budget.ms:g} ms."
-        return BudgetExceeded(f"{text}\n  Raise ms, or do less at once.", limit="ms")
-
-    def expire(self) -> None:
-        """Let the time of this ledger be up now."""
-        self.expired = True
-        for alarm in tuple(self._alarms):
-            with suppress(RuntimeError):  # its loop is closed: nothing runs there any more
-                alarm.loop.call_soon_threadsafe(self._ring, alarm)
-
-    def _ring(self, alarm: _Alarm) -> None:
-        if alarm in self._alarms and not alarm.timeout.expired():
-            alarm.timeout.reschedule(alarm.loop.time())
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clocks of this ledger and its parents; for what is nobody's fault."""
-        for ledger in self.chain():
-            ledger._pause()
-        try:
-            yield
-        finally:
-            for ledger in self.chain():
-                ledger._resume()
-
-    def _pause(self) -> None:
-        with self._tree.lock:
-            self._pauses += 1
-            if self._pauses == 1:
-                self._paused_at = time.monotonic()
-
-    def _resume(self) -> None:
-        with self._tree.lock:
-            self._pauses -= 1
-            if self._pauses == 0 and self._paused_at is not None:
-                if self._ends is not None:
-                    self._ends += time.monotonic() - self._paused_at
-                self._paused_at = None
-
-
-def _cancel(timers: list[asyncio.TimerHandle]) -> None:
-    for timer in timers:
-        timer.cancel()
 
 
 _REMEDY = "  Raise the budget, lower max_tokens, or pick a cheaper model."

@@ -108,7 +108,7 @@ async def _send(request: Request, client: Client, ledger: Ledger, turns: Turns |
 async def _complete(request: Request, client: Client, ledger: Ledger) -> Reply:
     if getattr(client, "keeps_time", False):
         return await client.complete(request)
-    with ledger.asking():
+    with ledger.time.asking():
         return await client.complete(request)
 
 

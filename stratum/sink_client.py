@@ -50,7 +50,7 @@ class SinkClient:
         if process.no_live_calls and getattr(sink, "live", True):
             raise ConfigurationError(f"{request.site.function}: {process.no_live_calls}")
         review = self._review(request, inside.root)
-        with nullcontext() if inside.ledger is None else inside.ledger.paused():
+        with nullcontext() if inside.ledger is None else inside.ledger.time.paused():
             return await self._ask(sink, review, request)
 
     async def quote(self, request: Request) -> Quote:

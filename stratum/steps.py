@@ -288,7 +288,7 @@ class Span:
     def _ending(self, error: BaseException) -> Ending:
         if isinstance(error, asyncio.CancelledError):
             ledger = self.inside.ledger
-            late = ledger is not None and any(each.expired for each in ledger.chain())
+            late = ledger is not None and any(each.expired for each in ledger.time.chain())
             return "over_budget" if late else "cancelled"
         for kind, ending in _ENDINGS.items():
             if isinstance(error, kind):
@@ -350,7 +350,7 @@ async def inside_of(span: Span, budget: Budget | None, name: str) -> AsyncIterat
     span.inside = replace(inside, ledger=ledger)
     token = enter(span.inside)
     try:
-        async with ledger.bounded():
+        async with ledger.time.bounded():
             yield ledger
     finally:
         leave(token)
@@ -367,7 +367,7 @@ def sync_inside_of(span: Span, budget: Budget | None, name: str) -> Iterator[Non
         return
     ledger = _ledger(inside, budget, name)
     span.inside = replace(inside, ledger=ledger)
-    with surrounded(span.inside), ledger.watched(background_loop()):
+    with surrounded(span.inside), ledger.time.watched(background_loop()):
         yield
 
 

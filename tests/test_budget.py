@@ -35,7 +35,7 @@ def bounded(ledger: Ledger) -> Callable[[Body], Body]:
 
     def around(body: Body) -> Body:
         async def run() -> None:
-            async with ledger.bounded():
+            async with ledger.time.bounded():
                 await body()
 
         return run
@@ -270,7 +270,7 @@ def test_waiters_whose_loop_is_gone_do_not_block_the_others() -> None:
 
 async def test_a_body_that_takes_too_long_is_cancelled() -> None:
     with pytest.raises(BudgetExceeded, match="flow f took longer than its 20 ms") as raised:
-        async with flow(ms=20).bounded():
+        async with flow(ms=20).time.bounded():
             await asyncio.sleep(5)
     assert raised.value.limit == "ms"
     assert "Raise ms" in str(raised.value)
@@ -288,7 +288,7 @@ async def test_a_body_that_swallows_its_cancellation_is_over_budget_all_the_same
 
 async def test_a_timeout_of_the_body_itself_stays_what_it_is() -> None:
     with pytest.raises(TimeoutError, match="mine"):
-        async with flow(ms=5000).bounded():
+        async with flow(ms=5000).time.bounded():
             raise TimeoutError("mine")
 
 
@@ -296,7 +296,7 @@ async def test_the_shorter_of_nested_limits_ends_the_body() -> None:
     outer = flow(ms=20)
     inner = Ledger(Budget(ms=5000), "flow g", outer)
     with pytest.raises(BudgetExceeded, match="flow f"):
-        async with outer.bounded(), inner.bounded():
+        async with outer.time.bounded(), inner.time.bounded():
             await asyncio.sleep(5)
 
 
@@ -304,7 +304,7 @@ async def test_a_waiter_gives_up_when_time_is_up() -> None:
     ledger = flow(0.01, ms=20)
     first = await reserve(ledger)
     with pytest.raises(BudgetExceeded) as raised:
-        async with ledger.bounded():
+        async with ledger.time.bounded():
             await reserve(ledger)
     assert raised.value.limit == "ms"
     assert not ledger._tree.waiters
@@ -314,8 +314,8 @@ async def test_a_waiter_gives_up_when_time_is_up() -> None:
 async def test_pauses_do_not_count() -> None:
     outer = flow(ms=80)
     inner = Ledger(Budget(ms=80), "flow g", outer)
-    async with outer.bounded(), inner.bounded():
-        with inner.paused(), outer.paused():
+    async with outer.time.bounded(), inner.time.bounded():
+        with inner.time.paused(), outer.time.paused():
             await asyncio.sleep(0.15)
         await asyncio.sleep(0)
 
@@ -325,7 +325,7 @@ async def test_time_runs_on_after_a_pause() -> None:
 
     @bounded(ledger)
     async def importing() -> None:
-        with ledger.paused():
+        with ledger.time.paused():
             await asyncio.sleep(0.05)
         await asyncio.sleep(5)
 
@@ -335,9 +335,9 @@ async def test_time_runs_on_after_a_pause() -> None:
 
 async def test_an_unarmed_limit_fires_only_when_told() -> None:
     ledger = Ledger(Budget(ms=1), "flow f", only_while_asking=True)
-    async with ledger.bounded():
+    async with ledger.time.bounded():
         await asyncio.sleep(0.02)
-        fired = ledger.expired
+        fired = ledger.time.expired
     assert not fired
 
 
@@ -347,16 +347,16 @@ async def test_a_limit_may_be_told_more_than_once() -> None:
 
     @bounded(ledger)
     async def told() -> None:
-        ledger.expire()
+        ledger.time.expire()
         try:
             await asyncio.sleep(5)
         finally:
-            ledger.expire()
+            ledger.time.expire()
             await asyncio.sleep(0)
 
     with pytest.raises(BudgetExceeded):
         await told()
-    ledger.expire()
+    ledger.time.expire()
     await turns()
     assert problems == []
 
@@ -366,13 +366,13 @@ def test_a_body_on_another_loop_ends_with_the_flow() -> None:
 
     async def elsewhere() -> None:
         try:
-            async with ledger.joined():
+            async with ledger.time.joined():
                 await asyncio.sleep(5)
         except BudgetExceeded as error:
             ends.append(error.limit)
 
     async def body() -> None:
-        async with ledger.bounded():
+        async with ledger.time.bounded():
             await asyncio.to_thread(asyncio.run, elsewhere())
 
     with pytest.raises(BudgetExceeded):

@@ -331,7 +331,7 @@ def test_what_a_client_does_while_paused_is_not_counted() -> None:
     async def imports(_: Request) -> str:
         ledger = current().ledger
         assert ledger is not None
-        with ledger.paused():
+        with ledger.time.paused():
             await asyncio.sleep(0.15)
         return "ok"
 

@@ -255,7 +255,10 @@ def test_replay_passes_without_a_server(recorded: Recorded) -> None:
 def test_every_response_is_replayed_as_it_was_recorded(recorded: Recorded) -> None:
     first, second = recorded.noted
     assert len(first) == 18
-    assert second == first
+    changed = [
+        f"- {one}\n+ {other}" for one, other in zip(first, second, strict=True) if one != other
+    ]
+    assert not changed, "\n".join(changed)
 
 
 def test_replay_opens_no_socket(recorded: Recorded) -> None:

@@ -129,7 +129,7 @@ class LiteLLMClient:
             if ledger is None:
                 self._litellm = await asyncio.to_thread(_import_litellm)
             else:
-                with ledger.paused():
+                with ledger.time.paused():
                     self._litellm = await asyncio.to_thread(_import_litellm)
         return self._litellm
 

@@ -114,8 +114,8 @@ def _obstacle(seconds: float) -> str:
 
 def _seconds_left() -> float:
     ledger = current().ledger
-    chain = ledger.chain() if ledger is not None else ()
-    limited = (each.seconds_left() for each in chain if each.budget.ms is not None)
+    limits = ledger.time.chain() if ledger is not None else ()
+    limited = (each.seconds_left() for each in limits if each.ms is not None)
     return max(0.0, min(limited, default=math.inf))
 
 

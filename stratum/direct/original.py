@@ -142,7 +142,7 @@ async def _litellm() -> Any:
     if "litellm" in sys.modules:
         return sys.modules["litellm"]
     ledger = current().ledger
-    with nullcontext() if ledger is None else ledger.paused():
+    with nullcontext() if ledger is None else ledger.time.paused():
         return await asyncio.to_thread(_import_litellm)
 
 

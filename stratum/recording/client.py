@@ -63,7 +63,7 @@ class RecordingClient:
             return reply
         _refuse_leaks(request, inside)
         if self._inner is None:
-            raise self._missing(request, inside)
+            raise await self._not_recorded(request, inside)
         return await self._ask(self._inner, request, inside)
 
     async def quote(self, request: Request) -> Quote:
@@ -73,7 +73,7 @@ class RecordingClient:
             return sample.quote()
         _refuse_leaks(request, inside)
         if self._inner is None:
-            raise self._missing(request, inside)
+            raise await self._not_recorded(request, inside)
         return await self._live_quote(self._inner, request)
 
     def settled(self, requests: Sequence[Request], ok: bool) -> None:
@@ -143,7 +143,7 @@ class RecordingClient:
         late = late_ledger(sample, inside)
         if late is not None:
             await self._take_turn_after(sample, turns)
-            late.expire()
+            late.time.expire()
         if late is None and turns is not None and self._has_other_end(sample, request):
             await turns.lull()
             return
@@ -160,6 +160,12 @@ class RecordingClient:
         number = sample.entry.get("finished")
         if turns is not None and number is not None:
             await turns.after(number)
+
+    async def _not_recorded(self, request: Request, inside: Inside) -> RecordingMissing:
+        """Wait whether the call is cancelled, as it then was before it was made; else miss it."""
+        if inside.branch.turns is not None:
+            await inside.branch.turns.lull()
+        return self._missing(request, inside)
 
     def _missing(self, request: Request, inside: Inside) -> RecordingMissing:
         from stratum.recording.drift import explain
@@ -178,7 +184,7 @@ class RecordingClient:
             _warn_ambiguous(request)
         if self._claims is None:
             return await self._ask_once(inner, request, inside)
-        with nullcontext() if inside.ledger is None else inside.ledger.paused():
+        with nullcontext() if inside.ledger is None else inside.ledger.time.paused():
             entry = await self._claimed(self._claims, request, inside)
         if entry is not None:
             adopted = self._store.adopt(request, entry, inside.root)
@@ -223,7 +229,7 @@ class RecordingClient:
     async def _ask_once(self, inner: Client, request: Request, inside: Inside) -> Reply:
         reply = self._pending.find(request) if self._pending else None
         if reply is None:
-            with nullcontext() if inside.ledger is None else inside.ledger.asking():
+            with nullcontext() if inside.ledger is None else inside.ledger.time.asking():
                 return await self._ask_live(inner, request, inside)
         self._store.counts.cached += 1
         self._store.counts.saved += reply.cost or 0.0
@@ -238,7 +244,7 @@ class RecordingClient:
         self._sent.add((inside.root, request.key, request.place))
         try:
             quote = await self._quote_to_keep(inner, request)
-            if inside.ledger is not None and inside.ledger.is_late:
+            if inside.ledger is not None and inside.ledger.time.is_late:
                 await asyncio.sleep(NEVER)  # it is cancelled, and recorded so
             reply = await inner.complete(request)
         except AuthenticationFailed as error:
@@ -282,7 +288,7 @@ class RecordingClient:
             turns.need()
         ledgers = inside.ledger.chain() if inside.ledger else ()
         for depth, ledger in enumerate(ledgers):
-            if ledger.expired:
+            if ledger.time.expired:
                 late = Exchange(request, None, "timeout", quote, expired=depth, ms=ledger.budget.ms)
                 sample = self._store.add(late, inside.root)
                 if turns is not None:
