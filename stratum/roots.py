@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from inspect import CORO_CREATED, getcoroutinestate, iscoroutine
 from typing import TYPE_CHECKING, Any
 
 from stratum.budget import Ledger
@@ -147,8 +148,8 @@ class Branch:
 
     Tasks that a user starts inside a branch are branches of their own, numbered by arrival.
     A branch that nobody runs yet, or whose own task has ended, is continued by a later task
-    that is alone in its loop: any other may have been started by one that has not called
-    yet. Threads without their caller's context make one branch together (SPEC 4.2).
+    that no other of its loop can have started: one that did may not have called yet. Threads
+    without their caller's context make one branch together (SPEC 4.2).
     """
 
     __slots__ = (
@@ -364,9 +365,20 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
 
 
 def _is_alone() -> bool:
-    """Say whether the running task can have been started by no other of the test's."""
-    main = threading.current_thread() is threading.main_thread()
-    return main and len(asyncio.all_tasks()) == 1
+    """Say whether the running task can have been started by no other of the test's.
+
+    One that has not begun has started nobody. Libraries make such a task whenever the garbage
+    collector finds a connection of theirs.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    running = asyncio.current_task()
+    return all(task is running or _is_new(task) for task in asyncio.all_tasks())
+
+
+def _is_new(task: "asyncio.Task[Any]") -> bool:
+    body = task.get_coro()
+    return iscoroutine(body) and getcoroutinestate(body) == CORO_CREATED
 
 
 def _numbered(pattern: tuple[int, ...], nth: int) -> tuple[int, ...]:

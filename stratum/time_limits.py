@@ -41,8 +41,8 @@ class TimeLimit:
         name: str,
         outer: "TimeLimit | None",
         *,
-        only_while_asking: bool,
-        when_calm: WhenCalm,
+        only_while_asking: bool = False,
+        when_calm: WhenCalm = at_once,
     ) -> None:
         self.ms = ms
         self.expired: bool = False

@@ -341,6 +341,52 @@ async def test_an_unarmed_limit_fires_only_when_told() -> None:
     assert not fired
 
 
+def nested(*, outer: float, inner: float) -> tuple[Ledger, Ledger]:
+    around = Ledger(Budget(ms=outer), "flow outer", only_while_asking=True)
+    return around, Ledger(Budget(ms=inner), "flow inner", around, only_while_asking=True)
+
+
+async def test_of_two_limits_that_are_up_the_outer_one_ends_a_call() -> None:
+    outer, inner = nested(outer=20, inner=10)
+
+    @bounded(outer)
+    async def late() -> None:
+        async with inner.time.bounded():
+            await asyncio.sleep(0.05)
+            with inner.time.asking():
+                await asyncio.sleep(5)
+
+    with pytest.raises(BudgetExceeded, match="flow outer took longer"):
+        await late()
+    assert (outer.time.expired, inner.time.expired) == (True, False)
+
+
+async def test_a_call_that_a_limit_has_ended_counts_for_no_other_limit() -> None:
+    outer, inner = nested(outer=50, inner=10)
+    went_on: list[bool] = []
+
+    @bounded(inner)
+    async def ends_late() -> None:
+        with inner.time.asking():
+            try:
+                await asyncio.sleep(5)
+            finally:
+                await asyncio.sleep(0.1)  # the outer time is up meanwhile
+
+    @bounded(outer)
+    async def goes_on() -> None:
+        with pytest.raises(BudgetExceeded, match="flow inner took longer"):
+            await ends_late()
+        await turns()
+        went_on.append(not outer.time.expired)
+        with outer.time.asking():  # a further call
+            await asyncio.sleep(5)
+
+    with pytest.raises(BudgetExceeded, match="flow outer took longer"):
+        await goes_on()
+    assert went_on == [True]
+
+
 async def test_a_limit_may_be_told_more_than_once() -> None:
     ledger, problems = Ledger(Budget(ms=1), "flow f", only_while_asking=True), []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: problems.append(told))

@@ -135,6 +135,19 @@ def test_a_task_and_the_test_itself_are_told_apart(places: Places) -> None:
     assert not places.ambiguous
 
 
+def test_a_task_that_has_not_begun_does_not_matter(places: Places) -> None:
+    """Such as one that closes a connection, which a library begins in the garbage collector."""
+
+    async def test() -> str:
+        closing = asyncio.create_task(asyncio.sleep(0))
+        said = await say(text="a")
+        await closing
+        return said
+
+    assert asyncio.run(test()) == "#0"
+    assert not places.ambiguous
+
+
 def test_parallel_inside_a_task_counts_from_the_task(places: Places) -> None:
     async def test() -> None:
         await asyncio.gather(parallel(say(text="a"), say(text="a")), say(text="b"))

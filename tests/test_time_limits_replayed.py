@@ -36,6 +36,23 @@ APP = """
     async def raced(text: str) -> str:
         return await race(slow_between(text), slow_between(f"{text} or not"))
 
+    @flow(budget=Budget(ms=40))
+    async def side_by_side(*, together: bool) -> list[str]:
+        late = asyncio.Event()
+
+        async def leading() -> str:
+            await say(text="a")
+            await asyncio.sleep(0.1)
+            late.set()
+            return await say(text="a again")
+
+        async def following() -> str:
+            await say(text="b")
+            await (late.wait() if together else asyncio.sleep(0.5))
+            return await say(text="b again")
+
+        return await parallel(leading(), following())
+
     @infer(intent="Say it soon", budget=Budget(ms=40))
     def hurried(text: str) -> str: ...
 """
@@ -80,6 +97,26 @@ def test_it():
     passes(folder, "--stratum-record")
     assert not [text for text in asked(folder) if "again" in text]
     passes(folder, "--stratum-replay", "--stratum-record")
+
+
+def test_a_call_that_its_branch_was_too_late_for_may_come_in_time_in_replay(
+    tmp_path: Path,
+) -> None:
+    folder = suite(
+        tmp_path,
+        """
+def test_it(together):
+    with pytest.raises(BudgetExceeded, match="flow side_by_side took longer than its 40 ms"):
+        side_by_side.run(together=together)
+
+@pytest.fixture
+def together(request):
+    return request.config.getoption("stratum_mode") == ["replay"]
+""",
+    )
+    passes(folder, "--stratum-record")
+    assert "text: b again" not in asked(folder)
+    passes(folder, "--stratum-replay", "--stratum-replay")
 
 
 def test_a_limit_that_is_up_where_no_call_is_made_any_more_ends_only_what_no_mode_replays(

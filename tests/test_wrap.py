@@ -29,6 +29,7 @@ from stratum import (
     using,
 )
 from stratum.clients.litellm import _import_litellm
+from stratum.recording.client import NEVER
 from stratum.scope import process
 from stratum.settings import NOW, Settings
 from stratum.testing.local_model import LocalModel, cut, failure
@@ -342,6 +343,26 @@ def test_a_sync_call_that_would_wait_for_its_own_loop_is_refused(
 
 
 # Record and replay
+
+
+def test_a_sync_call_inside_a_loop_is_not_ended_by_a_time_limit(
+    at: dict[str, Any], settings: Settings
+) -> None:
+    @flow(budget=Budget(tokens=9_000))
+    async def inner() -> Any:
+        return completion(messages=SAID, **at | PRICED)
+
+    @flow(budget=Budget(ms=30))
+    async def outer() -> Any:
+        await asyncio.sleep(0.06)
+        return await inner()
+
+    with recording(settings):
+        first = outer.run()
+    (call,) = traces()[-3].calls
+    assert call.seconds < NEVER  # or it waited to be cancelled
+    with replaying(settings):
+        assert outer.run() == first
 
 
 def test_replay_gives_an_equal_object_of_the_same_class(

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,6 +11,7 @@ from stratum.budget import Estimate, Ledger, Reservation
 from stratum.errors import BudgetExceeded
 from stratum.roots import Inside
 from stratum.scope import enter, process
+from stratum.time_limits import TimeLimit
 
 T = TypeVar("T")
 
@@ -76,17 +78,26 @@ class _Raised(NamedTuple):
     error: BaseException
 
 
+class _Unending(TimeLimit):
+    """Lets the limits around it end no call: what would end it waits for the caller's loop."""
+
+    @property
+    def is_late(self) -> bool:
+        return False
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        yield
+
+
 class Unwaiting(Ledger):
     """A ledger for a caller that blocks its loop: it cannot wait for calls of that loop."""
 
     def __init__(self, ledger: Ledger, function: str) -> None:
         super().__init__(ledger.budget, ledger.name, ledger.parent)
+        self.time = _Unending(None, ledger.name, ledger.time)
         self._ledger = ledger
         self._function = function
-
-    @property
-    def is_late(self) -> bool:
-        return False  # what would end the call waits for the caller's loop
 
     async def reserve(self, estimate: Estimate, order: tuple[Any, ...]) -> Reservation:
         try:

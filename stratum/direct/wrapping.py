@@ -91,8 +91,8 @@ class _Plain(_Wrapped):
             span = call.span()
         inside, ledger = span.inside, span.inside.ledger
         if is_in_a_loop():
-            inside = replace(inside, branch=_impatient(inside.branch))
             ledger = ledger and Unwaiting(ledger, call.caller.function)
+            inside = replace(inside, branch=_impatient(inside.branch), ledger=ledger)
 
         async def send(arguments: Mapping[str, Any]) -> Any:
             return await desk.do(lambda: _read(self._function(**arguments), call.collects(span)))
