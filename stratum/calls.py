@@ -1,5 +1,7 @@
 """The values a call is made of, and the seams around it."""
 
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
@@ -83,6 +85,12 @@ class Site:
     def name(self) -> str:
         """The function's own name, for people."""
         return self.function.rpartition(".")[2]
+
+    def warn(self, text: str, category: type[Warning]) -> None:
+        """Warn of the function, where it is defined."""
+        module = sys.modules.get(self.module)
+        told = {} if module is None else vars(module).setdefault("__warningregistry__", {})
+        warnings.warn_explicit(text, category, self.file, self.line, self.module, told)
 
 
 @dataclass(frozen=True, slots=True)

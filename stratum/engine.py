@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-import warnings
 from dataclasses import field, replace
 from decimal import Decimal
 from typing import Any
@@ -175,7 +174,7 @@ def _unpriced(request: Request, ledger: Ledger) -> None:
     )
     if not ledger.tolerates_no_price:
         raise UnpricedModel(text)
-    warnings.warn(text, UnpricedWarning, stacklevel=2)
+    request.site.warn(text, UnpricedWarning)
 
 
 def _price(per_million: float | None) -> Decimal:

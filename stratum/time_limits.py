@@ -142,7 +142,11 @@ class TimeLimit:
     def _may_run_out(self) -> bool:
         if not self._is_late or (self._only_while_asking and not self._asking):
             return False
-        return not any(outer._is_late and not outer.expired for outer in self._outer_ones())
+        return not any(outer._is_late and outer._can_end() for outer in self._outer_ones())
+
+    def _can_end(self) -> bool:
+        """Say whether a body is left that the limit has not ended."""
+        return bool(self._alarms) and not self.expired
 
     @property
     def is_late(self) -> bool:

@@ -361,6 +361,22 @@ async def test_of_two_limits_that_are_up_the_outer_one_ends_a_call() -> None:
     assert (outer.time.expired, inner.time.expired) == (True, False)
 
 
+async def test_a_limit_whose_body_is_over_ends_no_call_and_leaves_it_to_another() -> None:
+    outer, inner = nested(outer=10, inner=10)
+
+    @bounded(inner)
+    async def left_over() -> None:
+        await asyncio.sleep(0.05)
+        with inner.time.asking():
+            await asyncio.sleep(5)
+
+    async with outer.time.bounded():
+        task = asyncio.create_task(left_over())
+        await asyncio.sleep(0.03)
+    with pytest.raises(BudgetExceeded, match="flow inner took longer"):
+        await task
+
+
 async def test_a_call_that_a_limit_has_ended_counts_for_no_other_limit() -> None:
     outer, inner = nested(outer=50, inner=10)
     went_on: list[bool] = []

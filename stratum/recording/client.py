@@ -1,7 +1,6 @@
 """A client that answers from recordings, and records what another client answers."""
 
 import asyncio
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -344,10 +343,9 @@ def _refuse(request: Request, where: str, leaked: str | None, inside: Inside) ->
 
 
 def _warn_ambiguous(request: Request) -> None:
-    warnings.warn(
+    request.site.warn(
         f"{request.site.function}: two tasks made the same call, so replay cannot tell their "
         "answers apart.\n  Start them with stratum.parallel(...), and use asyncio.timeout "
         "instead of wait_for.",
         AmbiguousPlace,
-        stacklevel=2,
     )

@@ -1,6 +1,5 @@
 """A client that remembers settled answers, for `cache="session"` and `cache="global"`."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -70,7 +69,7 @@ class RememberingClient:
             self._memory.put(request.key, reply)
         except RecordingError as error:
             text = f"{request.site.function}: its answer is not remembered. {error}"
-            warnings.warn(text, StratumWarning, stacklevel=2)
+            request.site.warn(text, StratumWarning)
 
 
 def remembering(client: Client, inside: Inside, cache: CacheScope) -> Client:
