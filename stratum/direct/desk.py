@@ -95,7 +95,7 @@ class Unwaiting(Ledger):
 
     def __init__(self, ledger: Ledger, function: str) -> None:
         super().__init__(ledger.budget, ledger.name, ledger.parent)
-        self.time = _Unending(None, ledger.name, ledger.time)
+        self.time: TimeLimit = _Unending(None, ledger.name, ledger.time)
         self._ledger = ledger
         self._function = function
 
