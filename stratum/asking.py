@@ -70,10 +70,15 @@ class Caller(NamedTuple):
         One that is written out is known by its position, so that a changed wording is drift;
         one that is put together belongs to the inputs.
         """
-        if question not in self.code.co_consts:
+        if not _has(self.code.co_consts, question):
             return question
         names = (i for i in dis.get_instructions(self.code) if i.argval == "await_human")
         return sum(1 for name in names if name.offset <= self.at)
+
+
+def _has(constants: tuple[Any, ...], text: str) -> bool:
+    """Say whether a text is among constants; Python 3.13 joins some into tuples."""
+    return any(_has(c, text) if isinstance(c, tuple) else c == text for c in constants)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,7 @@ def _run(
         return value
     finally:
         asyncio._set_running_loop(None)
-    rest = _rest(call, waits_for, branch)
-    return _finish(loop, rest)  # pyright: ignore[reportArgumentType] (mypy knows @coroutine)
+    return _finish(loop, _rest(call, waits_for, branch))
 
 
 def _finish(loop: asyncio.AbstractEventLoop, rest: Coroutine[Any, Any, T]) -> T:
@@ -69,10 +68,15 @@ def _finish(loop: asyncio.AbstractEventLoop, rest: Coroutine[Any, Any, T]) -> T:
                 loop.run_until_complete(task)
 
 
-@coroutine
-def _rest(call: Coroutine[Any, Any, T], waits_for: Any, branch: Branch) -> Generator[Any, Any, T]:
+async def _rest(call: Coroutine[Any, Any, T], waits_for: Any, branch: Branch) -> T:
     """Continue a coroutine that has been started, and waits for something."""
     branch.claim()
+    value: T = await _continued(call, waits_for)
+    return value
+
+
+@coroutine
+def _continued(call: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
     while True:
         try:
             try:

@@ -495,7 +495,7 @@ def test_what_is_no_exception_passes_through(error: type[BaseException]) -> None
         ),
         pytest.param("given", lambda **kw: True, "takes **kw", ": text, lang.", id="given-stars"),
         pytest.param("given", lambda *a: True, "takes *a", ": text, lang.", id="given-star"),
-        pytest.param("given", bool, "(bool) does not say", "text, lang.", id="given-builtin"),
+        pytest.param("given", max, "(max) does not say", "text, lang.", id="given-builtin"),
     ],
 )
 def test_a_mistake_is_reported_at_declaration(
@@ -607,7 +607,13 @@ def test_without_its_source_a_lambda_is_known_by_its_number(
     "arguments",
     [
         pytest.param(["-X", "no_debug_ranges", "FILE"], id="no-columns"),
-        pytest.param(["-c", "TEXT"], id="no-file"),
+        pytest.param(
+            ["-c", "TEXT"],
+            id="no-file",
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 13), reason="Python keeps the text of -c from 3.13 on"
+            ),
+        ),
     ],
 )
 def test_without_columns_a_lambda_is_known_by_its_number(
