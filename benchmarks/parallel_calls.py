@@ -40,7 +40,7 @@ def main() -> None:
             f"{CALLS:,} scripted calls, one by one": lambda: spent_by("one by one"),
             f"{CALLS:,} scripted calls in one parallel": lambda: spent_by("together"),
         }
-        spent = interleaved(works, rounds=11)
+        spent = interleaved(works, rounds=41)
     table(spent, unit="us")
     sequential, parallel_ = spent.values()
     ratio("parallel / one by one", parallel_, sequential, "1.3")

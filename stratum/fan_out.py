@@ -189,7 +189,7 @@ class _Run:
         start, self._starts[index] = self._starts[index], None
         assert start is not None
         inside = self._inside(index)
-        inside.branch.claim()
+        inside.branch.task = self._tasks.get(index) or asyncio.current_task()
         enter(inside)
         outcome: Success[Any] | Failure
         try:

@@ -207,7 +207,7 @@ class Infer(Generic[P, R]):
 
     def _start(self, values: Mapping[str, Any]) -> Callable[..., Coroutine[Any, Any, R]]:
         if self.way is None:
-            return partial(self._perform, values)
+            return _Start(self, values)
         return partial(self._perform_in, self.way, values)
 
     async def _perform_in(
@@ -284,6 +284,23 @@ class Infer(Generic[P, R]):
             raise settled.error
         result: R = settled.value
         return result
+
+
+class _Start(Generic[R]):
+    """Starts a call.
+
+    It is one object, where `partial` of a method is three: a thousand calls that wait for their
+    turn in a `parallel` are what the garbage collector looks at then.
+    """
+
+    __slots__ = ("_function", "_values")
+
+    def __init__(self, function: Infer[Any, R], values: Mapping[str, Any]) -> None:
+        self._function = function
+        self._values = values
+
+    def __call__(self, ended: BaseException | None = None) -> Coroutine[Any, Any, R]:
+        return self._function._perform(self._values, ended)
 
 
 if TYPE_CHECKING:

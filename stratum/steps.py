@@ -53,7 +53,7 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
     """
 
     __slots__ = (
-        "__weakref__", "_coroutine", "_frame", "_name", "_root", "_start", "_taken", "_ticket"
+        "__weakref__", "_at", "_code", "_coroutine", "_name", "_root", "_start", "_taken", "_ticket"
     )  # fmt: skip
 
     def __init__(self, name: str, start: Callable[..., Coroutine[Any, Any, T_co]], depth: int = 2):
@@ -62,14 +62,15 @@ class Call(Coroutine[Any, Any, T_co], Generic[T_co]):
         self._start = start
         self._taken = False
         self._coroutine: Coroutine[Any, Any, T_co] | None = None
-        self._frame: tuple[CodeType, int] = (frame.f_code, frame.f_lasti)
+        self._code: CodeType = frame.f_code
+        self._at: int = frame.f_lasti
         self._root = process.root
         self._ticket = next_number()
         if self._root is not None:
             self._root.pending[self._ticket] = self._where
 
     def _where(self) -> str:
-        code, at = self._frame
+        code, at = self._code, self._at
         line = next((line for start, end, line in code.co_lines() if start <= at < end), None)
         return f"{self._name}(...) at {code.co_filename}:{line}"
 

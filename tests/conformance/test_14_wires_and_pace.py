@@ -168,6 +168,8 @@ def test_14_2_3_connections_are_closed_with_their_loop(name: str) -> None:
     with LocalModel(answer=lambda body: GOOD) as model:
         client = LiteLLMClient(params={"api_base": model.base_url, "api_key": "none"})
         with warnings.catch_warnings(record=True) as warned:
+            gc.collect()  # what other tests left
+            warned.clear()
             warnings.simplefilter("always")
             assert [asyncio.run(once()) for _ in range(3)] == ["good"] * 3
             sys.modules["litellm"].in_memory_llm_clients_cache.flush_cache()
