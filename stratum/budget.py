@@ -1,7 +1,6 @@
 """Hold calls to declared limits of money, tokens and time."""
 
 import asyncio
-import bisect
 import itertools
 import threading
 from collections.abc import Iterator
@@ -229,7 +228,8 @@ class Ledger:
         with self._tree.lock:
             key = (*order, next(self._tree.arrivals))
             waiter = Waiter(self, estimate, key, loop)
-            bisect.insort(self._tree.waiters, waiter, key=lambda w: w.order)
+            self._tree.waiters.append(waiter)
+            self._tree.waiters.sort(key=lambda w: w.order)
             _serve(self._tree)
             if waiter.verdict is None:
                 waiter.future = loop.create_future()

@@ -65,12 +65,12 @@ class FallbackClient:
             self._inner.unfinished(request)
 
 
-def falling_back(client: Client, models: Sequence[str]) -> Client:
-    """Return the client itself, or one around it that asks further models.
+def falling_back(client: Client) -> Client:
+    """Return a client that asks the further models of a request, too.
 
-    A client that records, asks further models by itself: inside the recording.
+    A client that records, asks them by itself: inside the recording.
     """
-    if not models or getattr(client, "falls_back", False):
+    if getattr(client, "falls_back", False):
         return client
     return FallbackClient(client)
 

@@ -37,9 +37,7 @@ from stratum.checks import Condition, Conditions, conditions
 from stratum.contracts import Contract
 from stratum.engine import Run, drive, estimate_of
 from stratum.errors import DeclarationError
-from stratum.fallback import falling_back
 from stratum.prompts import Prompt, Revision, template
-from stratum.recording.memory import remembering
 from stratum.roots import Inside
 from stratum.scope import client_for, continued, current, in_sync_flow, model_for, secrets, stand_in
 from stratum.steps import Call, Inputs, Span, inputs_of, inside_of, is_method
@@ -126,7 +124,7 @@ class Infer(Generic[P, R]):
         values = self._bind(args, kwargs)
         request = self._ask(values).request
         client = self._stub(inside, values)
-        client = client or falling_back(client_for(inside), request.fallbacks)
+        client = client or self._falling_back(client_for(inside))
         quote = await client.quote(request)
         if isinstance(client, Settling):
             client.settled([request], False)  # so that replay knows the quote
@@ -259,8 +257,19 @@ class Infer(Generic[P, R]):
         return None if stub is None else stub(values)
 
     def _client(self, around: Inside) -> Client:
-        client = falling_back(client_for(around), self.question.fallbacks)
-        return remembering(client, around, self.question.cache)
+        client, cache = self._falling_back(client_for(around)), self.question.cache
+        if cache == "none":
+            return client
+        from stratum.recording.memory import remembering
+
+        return remembering(client, around, cache)
+
+    def _falling_back(self, client: Client) -> Client:
+        if not self.question.fallbacks:
+            return client
+        from stratum.fallback import falling_back
+
+        return falling_back(client)
 
     async def _settle(
         self, span: Span, values: Mapping[str, Any], run: Run, revision: Revision | None
