@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import sys
 import time
 import warnings
 from typing import Any
@@ -22,6 +21,7 @@ from stratum import (
     parallel,
     using,
 )
+from stratum.clients.litellm import _import_litellm
 from stratum.settings import Price
 from stratum.testing.local_model import LocalModel, failure
 from tests.provider_texts import CONTRACT_REFUSALS, MODEL_REFUSALS
@@ -167,12 +167,15 @@ def test_14_2_3_connections_are_closed_with_their_loop(name: str) -> None:
 
     with LocalModel(answer=lambda body: GOOD) as model:
         client = LiteLLMClient(params={"api_base": model.base_url, "api_key": "none"})
+        cache = _import_litellm().in_memory_llm_clients_cache
+        others = set(cache.cache_dict)
         with warnings.catch_warnings(record=True) as warned:
             gc.collect()  # what other tests left
             warned.clear()
             warnings.simplefilter("always")
             assert [asyncio.run(once()) for _ in range(3)] == ["good"] * 3
-            sys.modules["litellm"].in_memory_llm_clients_cache.flush_cache()
+            for key in set(cache.cache_dict) - others:
+                cache.delete_cache(key)
             gc.collect()
     assert [str(each.message) for each in warned if each.category is ResourceWarning] == []
 
