@@ -1,11 +1,9 @@
 """Run a coroutine for a synchronous caller, on the background loop."""
 
 import asyncio
-import atexit
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +12,6 @@ from stratum.roots import Inside
 from stratum.scope import continued, enter, process
 
 T = TypeVar("T")
-LAST = 1.0  # seconds that what is left on the background loop has at the end of the process
 
 
 def run_now(name: str, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -36,25 +33,7 @@ def background_loop() -> asyncio.AbstractEventLoop:
         if process.loop is None or process.loop.is_closed():
             process.loop = asyncio.new_event_loop()
             threading.Thread(target=process.loop.run_forever, name="stratum", daemon=True).start()
-            atexit.register(_end, process.loop)
         return process.loop
-
-
-def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """End what is left on the background loop, as `asyncio.run` does; else Python warns of it."""
-    if loop is process.loop:  # and not that of the process that this one was forked from
-        with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(_end_all(), loop).result(LAST)
-
-
-async def _end_all() -> None:
-    loop = asyncio.get_running_loop()
-    left = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=LAST)
-    await loop.shutdown_asyncgens()
 
 
 class _Job(Generic[T]):

@@ -12,8 +12,8 @@ from stratum.scope import process
 async def close_with_loop(litellm: Any) -> None:
     """Let litellm's connections of the running loop be closed when the loop is.
 
-    litellm keeps a client for each loop, and forgets the oldest after 200 of them or ten
-    minutes. Its connections are then found unclosed by the garbage collector, which warns in
+    litellm keeps a client for each loop, and forgets the oldest after 200 of them, or an
+    hour. Its connections are then found unclosed by the garbage collector, which warns in
     whatever test happens to run. `asyncio.run` and the plugins of pytest close the generators
     of a loop before the loop itself, so a generator is what waits here.
     """
