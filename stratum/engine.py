@@ -8,15 +8,17 @@ from typing import Any
 
 from stratum.attempts import Ask, Settled, judge
 from stratum.budget import NOTHING, Amount, Estimate, Ledger, Reservation
-from stratum.calls import Client, Place, Quote, Reply, Request, Unsending, Usage
+from stratum.calls import Client, Quote, Reply, Request, Unsending, Usage
 from stratum.errors import UnpricedModel, UnpricedWarning
 from stratum.roots import Branch, place
 from stratum.scope import settings
 from stratum.trace import AttemptRecord
 from stratum.turns import Turns
-from stratum.values import dataclass
+from stratum.values import dataclass, maker
 
 MILLION = Decimal(1_000_000)
+
+_attempt_record = maker(AttemptRecord)
 
 
 @dataclass(slots=True)
@@ -26,10 +28,6 @@ class Run:
     requests: list[Request] = field(default_factory=list)
     attempts: list[AttemptRecord] = field(default_factory=list)
     data: Any = None
-
-    @property
-    def place(self) -> Place | None:
-        return self.requests[0].place if self.requests else None
 
 
 async def drive(
@@ -84,7 +82,7 @@ def _attempt(
         problems = move.violations
     else:
         problems = move.shown.turn.violations if move.shown.turn else ()
-    return AttemptRecord(
+    return _attempt_record(
         request.key, problems, reply.usage, reply.cost, seconds, reply.origin, reply.model or None
     )
 

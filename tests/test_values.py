@@ -130,6 +130,46 @@ def test_a_frozen_class_with_slots_may_have_subclasses():
         Named(1).a = 2
 
 
+def test_fields_are_read_at_their_first_use():
+    cls = made_by(values.dataclass, {"frozen": True, "slots": True})
+    assert not isinstance(vars(cls)["__dataclass_fields__"], dict)
+    assert [field.name for field in dataclasses.fields(cls)] == ["a", "b", "note"]
+    assert isinstance(vars(cls)["__dataclass_fields__"], dict)
+
+
+MADE = {
+    "positional": lambda make: repr(make(1, ["b"])),
+    "a default of its own": lambda make: make(1).b is make(1).b,
+    "checked afterwards": lambda make: make(-1),
+    "too few": lambda make: make(),
+    "too many": lambda make: make(1, [], "", 4),
+    "assign": lambda make: setattr(make(1), "a", 2),
+    "delete": lambda make: delattr(make(1), "a"),
+    "as dict": lambda make: dataclasses.asdict(make(1)),
+    "copied": lambda make: repr(copy.copy(make(1, ["b"]))),
+    "has a dict": lambda make: hasattr(make(1), "__dict__"),
+}
+
+
+@pytest.mark.parametrize("example", MADE.values(), ids=MADE)
+def test_a_maker_makes_what_the_class_makes(example):
+    cls = made_by(values.dataclass, {"frozen": True, "slots": True})
+    assert outcome(example, values.maker(cls)) == outcome(example, cls)
+
+
+def test_a_maker_makes_values_of_the_class():
+    cls = made_by(values.dataclass, {"frozen": True, "slots": True})
+    made = values.maker(cls)(1, ["b"])
+    assert type(made) is cls
+    assert made == cls(1, ["b"])
+
+
+def test_a_maker_takes_no_names():
+    cls = made_by(values.dataclass, {"frozen": True, "slots": True})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'a'"):
+        values.maker(cls)(a=1)
+
+
 def test_our_public_values_are_dataclasses():
     for cls in (stratum.Budget, stratum.Reply, stratum.TraceRecord, calls.Request):
         assert dataclasses.is_dataclass(cls), cls

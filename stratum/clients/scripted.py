@@ -8,6 +8,9 @@ from typing import Any
 
 from stratum.calls import Quote, Reply, Request, Usage
 from stratum.errors import ConfigurationError
+from stratum.values import maker
+
+_reply = maker(Reply)
 
 _DATA = frozenset({dict, list, str, int, float, bool})  # neither awaited nor raised
 
@@ -88,4 +91,4 @@ class ScriptedClient:
     def _reply(self, data: Any, usage: Usage, cost: float | None, request: Request) -> Reply:
         if cost is None:
             cost = (usage.input * self._price[0] + usage.output * self._price[1]) / 1_000_000
-        return Reply(data, usage, request.model, "scripted", "answered", cost)
+        return _reply(data, usage, request.model, "scripted", "answered", cost)
