@@ -2,7 +2,6 @@
 
 import ast
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from functools import partial
@@ -31,8 +30,6 @@ _ACCEPTED = (
 Predicate: TypeAlias = Callable[[Any], Any] | Callable[Concatenate[Any, ...], Any]
 OneCondition: TypeAlias = Predicate | tuple[str, Predicate]
 Conditions: TypeAlias = OneCondition | Sequence[OneCondition] | None
-
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -352,6 +349,12 @@ def _text_of(value: Any) -> str:
     if isinstance(value, float):
         return repr(float(value))
     try:
-        return _encode(jsonable(value))
+        return _compact(jsonable(value))
     except Exception:  # the value's own code may raise anything
         return f"<{type(value).__name__}>"
+
+
+def _compact(data: Any) -> str:
+    from json import dumps
+
+    return dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

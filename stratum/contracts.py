@@ -1,6 +1,5 @@
 """Read an answer as the annotated type, or say why it does not fit."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import field, is_dataclass
 from dataclasses import fields as fields_of
@@ -8,7 +7,7 @@ from decimal import Decimal
 from functools import cached_property, partial
 from math import isfinite
 from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -18,7 +17,6 @@ from stratum.declaring import contract
 from stratum.hashing import jsonable
 from stratum.neutral import neutral_schema, settled
 from stratum.opacity import has_opaque, hides, repeats
-from stratum.problems import Path, not_finite, not_json, problems
 from stratum.schemas import (
     Schema,
     definitions,
@@ -29,6 +27,9 @@ from stratum.schemas import (
     wire_schema,
 )
 from stratum.values import dataclass
+
+if TYPE_CHECKING:  # what is wrong with an answer is told when an answer is wrong
+    from stratum.problems import Path
 
 __all__ = ["Contract", "Unreadable", "contract"]
 
@@ -108,7 +109,7 @@ class Contract:
             value = self.adapter.validator.validate_python(data)
         except ValidationError as error:
             value = self._read_json(data, error)
-        if self.fractional:
+        if self.fractional and not _is_plain(value):
             _check_finite(value)
         return value
 
@@ -127,8 +128,10 @@ class Contract:
 
     def _read_json(self, data: Any, error: ValidationError) -> Any:
         """Read strict models, which take dates, enums and sets from JSON text only."""
+        from json import dumps
+
         try:
-            return self.adapter.validate_json(json.dumps(data))
+            return self.adapter.validate_json(dumps(data))
         except ValidationError as found:
             error = error if _is_no_json(found) else found
         except (TypeError, ValueError, RecursionError):
@@ -136,6 +139,8 @@ class Contract:
         raise Unreadable(self._problems(data, error))
 
     def _problems(self, data: Any, error: ValidationError) -> tuple[str, ...]:
+        from stratum.problems import not_json, problems
+
         if isinstance(data, str) and not self.wrapped:
             return (not_json(data, hidden=has_opaque(self.annotation)),)
         return problems(
@@ -151,8 +156,8 @@ def _is_no_json(error: ValidationError) -> bool:
 
 
 def _check_finite(value: Any) -> None:
-    if _is_plain(value):
-        return
+    from stratum.problems import not_finite
+
     found = tuple(not_finite(path, number) for path, number in _endless(value, ()))
     if found:
         raise Unreadable(found)
@@ -169,7 +174,7 @@ def _is_plain(value: Any) -> bool:
     return True
 
 
-def _endless(value: Any, path: Path) -> list[tuple[Path, float | Decimal]]:
+def _endless(value: Any, path: "Path") -> "list[tuple[Path, float | Decimal]]":
     if isinstance(value, float):
         return [] if isfinite(value) else [(path, value)]
     if isinstance(value, Decimal):

@@ -1,29 +1,25 @@
 """Turn values into canonical JSON and its digest."""
 
-import hashlib
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import PurePath
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 SHORT = 12  # hex digits shown to people
-
-_encode = json.JSONEncoder(
-    ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False
-).encode
-
 
 _PLAIN = frozenset({str, int, bool, type(None)})  # JSON as they are; subclasses are looked at
 
@@ -34,7 +30,7 @@ def canonical(value: Any) -> str:
     >>> canonical({"b": [1, None], "a": "é"})
     '{"a":"\\\\u00e9","b":[1,null]}'
     """
-    return _encode(value)
+    return _encoder()(value)
 
 
 def digest(value: Any) -> str:
@@ -43,12 +39,12 @@ def digest(value: Any) -> str:
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
     """
-    return digest_of(_encode(value))
+    return digest_of(canonical(value))
 
 
 def digest_of(text: str) -> str:
     """Return the digest of a value whose canonical JSON is at hand."""
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return _sha256()(text.encode("ascii")).hexdigest()
 
 
 def digest_texts(*texts: str) -> str:
@@ -60,7 +56,25 @@ def digest_texts(*texts: str) -> str:
     for text in texts:
         if not text.isascii() or "\x7f" in text:
             return digest(list(texts))
-    return hashlib.sha256(to_json(texts)).hexdigest()  # of these it writes what Python does
+    return _sha256()(to_json(texts)).hexdigest()  # of these it writes what Python does
+
+
+# The modules take milliseconds to load, which a program that makes no call need not spend.
+@cache
+def _sha256() -> "Callable[[bytes], _Hash]":
+    from hashlib import sha256
+
+    return sha256
+
+
+@cache
+def _encoder() -> Callable[[Any], str]:
+    from json import JSONEncoder
+
+    ascii_only = JSONEncoder(
+        ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
+    return ascii_only.encode
 
 
 def short(full: str) -> str:

@@ -1,6 +1,5 @@
 """Compile what is asked into the text that is sent."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,7 @@ from stratum.errors import InputError
 from stratum.hashing import canonical, digest, digest_texts, jsonable
 from stratum.opacity import has_opaque, names, split
 from stratum.redact import Secrets
-from stratum.values import dataclass
+from stratum.values import dataclass, maker
 
 FAILED = "Previous attempt failed:"
 FIX = "Fix these issues specifically."
@@ -121,6 +120,9 @@ class Prompt:
         return "\n".join([*self.lines(), *later])
 
 
+_prompt = maker(Prompt)
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """What of a function's prompt does not change from call to call."""
@@ -141,16 +143,17 @@ class Template:
             shown.append(self._entry(name, value))
         text = "\n".join(shown)
         if not hidden:
-            return Prompt(self.system, text)
+            return _prompt(self.system, text)
         for path, value in hidden.items():
-            _check_text(self.function, path, json.dumps(value, ensure_ascii=False))
+            _check_text(self.function, path, _text_of(value))
         sizes = tuple((path, len(canonical(value))) for path, value in hidden.items())
         return Prompt(self.system, text, _data(hidden), sizes)
 
     def _entry(self, name: str, value: Any) -> str:
         if type(value) is not str:
             value = self._json(name, value)
-        _check_text(self.function, name, value)
+        if not value.isascii():
+            _check_text(self.function, name, value)
         return f"{name}:\n{value}" if "\n" in value else f"{name}: {value}"
 
     def _json(self, name: str, value: Any) -> str:
@@ -160,7 +163,7 @@ class Template:
             raise _refusal(self.function, name, error) from error
         if isinstance(data, str):
             return data
-        return json.dumps(data, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        return _text_of(data)
 
     def _split(self, annotation: Any, value: Any, name: str) -> tuple[Any, dict[str, Any]]:
         try:
@@ -197,9 +200,15 @@ def inputs_digest(function: str, values: Mapping[str, Any], secrets: Secrets) ->
 
 def _data(hidden: Mapping[str, Any]) -> str:
     """Return opaque values as JSON between tags that they cannot imitate."""
-    body = json.dumps(hidden, ensure_ascii=False, sort_keys=True, allow_nan=False, indent=1)
+    body = _text_of(hidden, indent=1)
     safe = body.replace("<", "\\u003c").replace(">", "\\u003e")
     return f"<data>\n{safe}\n</data>"
+
+
+def _text_of(data: Any, indent: int | None = None) -> str:
+    from json import dumps  # it takes milliseconds to load, and most inputs are texts
+
+    return dumps(data, ensure_ascii=False, sort_keys=True, allow_nan=False, indent=indent)
 
 
 _UNSENDABLE = (TypeError, ValueError, RecursionError)  # a serializer's error is a ValueError
@@ -218,8 +227,6 @@ def _refusal(function: str, name: str, error: Exception) -> InputError:
 
 
 def _check_text(function: str, name: str, text: str) -> None:
-    if text.isascii():
-        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

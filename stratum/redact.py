@@ -1,7 +1,6 @@
 """Keep secrets out of everything that is hashed, stored or shown."""
 
 import base64
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -147,8 +146,10 @@ def _longest_first(forms: Iterable[str]) -> tuple[str, ...]:
 
 def _json_forms(value: str) -> Iterator[str]:
     """Yield what a value looks like between the quotes of JSON, also where tags are escaped."""
+    from json import dumps
+
     for ascii_only in (True, False):
-        form = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        form = dumps(value, ensure_ascii=ascii_only)[1:-1]
         yield form
         yield form.replace("<", "\\u003c").replace(">", "\\u003e")
 
