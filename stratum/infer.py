@@ -29,7 +29,7 @@ from stratum.arguments import (
     signature_of,
 )
 from stratum.at_once import run_at_once
-from stratum.attempts import Ask, Question, begin
+from stratum.attempts import Ask, Question, Settled, begin
 from stratum.blocking import run_now
 from stratum.budget import Budget
 from stratum.calls import CacheScope, Client, Settling, Site, Wire
@@ -92,15 +92,15 @@ class Infer(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         if in_sync_flow():
             return self.run(*args, **kwargs)  # type: ignore[return-value]
-        return Call(self.question.site.function, self._start(self._bind(args, kwargs)))
+        return Call(self.question.site.function, _Start(self, self._bind(args, kwargs)))
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Ask and wait; raises `NotAwaited` inside a running event loop."""
-        name, start = self.question.site.name, self._start(self._bind(args, kwargs))
+        name, start = self.question.site.name, _Start(self, self._bind(args, kwargs))
         inside = continued()
-        if self._is_at_hand(inside):
-            return run_at_once(name, inside, start)
-        return run_now(name, start)
+        at_hand = self._is_at_hand(inside)
+        value: R = run_at_once(name, inside, start) if at_hand else run_now(name, start)
+        return value
 
     def _is_at_hand(self, inside: Inside) -> bool:
         """Say whether there is hardly anything to wait for, such as a provider or a time limit."""
@@ -124,7 +124,9 @@ class Infer(Generic[P, R]):
         values = self._bind(args, kwargs)
         request = self._ask(values).request
         client = self._stub(inside, values)
-        client = client or self._falling_back(client_for(inside))
+        if client is None:
+            client = client_for(inside)
+            client = _falling_back(client) if self.question.fallbacks else client
         quote = await client.quote(request)
         if isinstance(client, Settling):
             client.settled([request], False)  # so that replay knows the quote
@@ -203,11 +205,6 @@ class Infer(Generic[P, R]):
         model = model_for(current(), self.question.model, self.question.site.function)
         return begin(self.question, values, model=model, secrets=secrets(), revision=revision)
 
-    def _start(self, values: Mapping[str, Any]) -> Callable[..., Coroutine[Any, Any, R]]:
-        if self.way is None:
-            return _Start(self, values)
-        return partial(self._perform_in, self.way, values)
-
     async def _perform_in(
         self, way: "Way", values: Mapping[str, Any], ended: BaseException | None = None
     ) -> R:
@@ -245,10 +242,13 @@ class Infer(Generic[P, R]):
         try:
             if ended is not None:
                 raise ended
-            value = await self._settle(span, values, run, revision)
+            settled = await self._settle(span, values, run, revision)
+            if settled.error is not None:
+                raise settled.error
         except BaseException as error:
             span.fail(error, run)
             raise
+        value: R = settled.value
         span.succeed(value, question.returns, run)
         return value
 
@@ -257,23 +257,19 @@ class Infer(Generic[P, R]):
         return None if stub is None else stub(values)
 
     def _client(self, around: Inside) -> Client:
-        client, cache = self._falling_back(client_for(around)), self.question.cache
+        client, cache = client_for(around), self.question.cache
+        if self.question.fallbacks:
+            client = _falling_back(client)
         if cache == "none":
             return client
         from stratum.recording.memory import remembering
 
         return remembering(client, around, cache)
 
-    def _falling_back(self, client: Client) -> Client:
-        if not self.question.fallbacks:
-            return client
-        from stratum.fallback import falling_back
-
-        return falling_back(client)
-
-    async def _settle(
+    def _settle(
         self, span: Span, values: Mapping[str, Any], run: Run, revision: Revision | None
-    ) -> R:
+    ) -> Coroutine[Any, Any, Settled]:
+        """Begin the call; await what this returns, which is no coroutine more, for its end."""
         question, around = self.question, span.around
         model = model_for(around, question.model, question.site.function)
         span.model, span.contract_hash = model, question.contract.hash
@@ -281,22 +277,23 @@ class Infer(Generic[P, R]):
         span.prompt_hash = ask.prompt_hash
         client = self._stub(around, values) or self._client(around)
         if self.budget is None:
-            settled = await drive(
-                ask, client=client, branch=span.branch, ledger=around.ledger, run=run
-            )
-        else:
-            async with inside_of(span, self.budget, question.site.function) as ledger:
-                settled = await drive(
-                    ask, client=client, branch=span.branch, ledger=ledger, run=run
-                )
-        if settled.error is not None:
-            raise settled.error
-        result: R = settled.value
-        return result
+            return drive(ask, client=client, branch=span.branch, ledger=around.ledger, run=run)
+        return _drive_within(self.budget, span, ask, client, run)
 
 
-class _Start(Generic[R]):
-    """Starts a call.
+async def _drive_within(budget: Budget, span: Span, ask: Ask, client: Client, run: Run) -> Settled:
+    async with inside_of(span, budget, ask.question.site.function) as ledger:
+        return await drive(ask, client=client, branch=span.branch, ledger=ledger, run=run)
+
+
+def _falling_back(client: Client) -> Client:
+    from stratum.fallback import falling_back
+
+    return falling_back(client)
+
+
+class _Start:
+    """Starts a call, once or more often than once.
 
     It is one object, where `partial` of a method is three: a thousand calls that wait for their
     turn in a `parallel` are what the garbage collector looks at then.
@@ -304,12 +301,15 @@ class _Start(Generic[R]):
 
     __slots__ = ("_function", "_values")
 
-    def __init__(self, function: Infer[Any, R], values: Mapping[str, Any]) -> None:
+    def __init__(self, function: Infer[Any, Any], values: Mapping[str, Any]) -> None:
         self._function = function
         self._values = values
 
-    def __call__(self, ended: BaseException | None = None) -> Coroutine[Any, Any, R]:
-        return self._function._perform(self._values, ended)
+    def __call__(self, ended: BaseException | None = None) -> Coroutine[Any, Any, Any]:
+        function = self._function
+        if function.way is None:
+            return function._perform(self._values, ended)
+        return function._perform_in(function.way, self._values, ended)
 
 
 if TYPE_CHECKING:

@@ -47,10 +47,9 @@ def _remembered(ask: Callable[[Any], R]) -> Callable[[Any], R]:
     @wraps(ask)
     def answer(annotation: Any) -> R:
         try:
-            hash(annotation)
+            return remembered(annotation)
         except TypeError:
             return ask(annotation)
-        return remembered(annotation)
 
     return answer
 

@@ -208,7 +208,7 @@ def model_for(inside: Inside, declared: str | None, function: str) -> str:
     model = declared or inside.model or process.model or inside.root.model or _default_model()
     if model:
         return model
-    if any(inputs.name == function for inputs, _ in _stubs(inside)):
+    if _is_stubbed(inside, function):
         return "stub"
     raise ConfigurationError(
         f"{function} has no model.\n"
@@ -316,19 +316,21 @@ def standing_in(inputs: Any, stub: Callable[..., Any]) -> Iterator[None]:
 
 def stand_in(inside: Inside, inputs: Any) -> Callable[..., Any] | None:
     """Return the innermost stub of the function with these inputs."""
-    if inside.block is not None:
-        for stubbed, stub in _stubs(inside):
-            if stubbed is inputs:
-                return stub
+    block = inside.block
+    while block is not None:
+        if block.stub is not None and block.stub[0] is inputs and block.is_open:
+            return block.stub[1]
+        block = block.outer
     return None
 
 
-def _stubs(inside: Inside) -> Iterator[tuple[Any, Callable[..., Any]]]:
+def _is_stubbed(inside: Inside, function: str) -> bool:
     block = inside.block
     while block is not None:
-        if block.stub is not None and block.is_open:
-            yield block.stub
+        if block.stub is not None and block.stub[0].name == function and block.is_open:
+            return True
         block = block.outer
+    return False
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:
