@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stratum.calls import Client, Exchange, Place, Quote, Reply, Request
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # only record runs load the cache on disk
     from stratum.recording.claims import Claims
     from stratum.recording.pending import Pending
 
+_UNENDED = ("timeout", "cancelled")  # calls that were under way when they were ended
 NEVER = 5.0  # seconds that a call recorded as cancelled waits for its cancellation
 
 
@@ -57,9 +59,13 @@ class RecordingClient:
 
     async def complete(self, request: Request) -> Reply:
         inside = current()
-        reply = await self._recorded(request, inside)
-        if reply is not None:
-            return reply
+        sample = self._find(request, inside)
+        if sample is not None:
+            if inside.branch.turns is None and sample.outcome not in _UNENDED:
+                return self._given(sample)
+            reply = await self._ended(sample, request, inside)
+            if reply is not None:
+                return reply
         _refuse_leaks(request, inside)
         if self._inner is None:
             raise await self._not_recorded(request, inside)
@@ -68,7 +74,7 @@ class RecordingClient:
     async def quote(self, request: Request) -> Quote:
         inside = current()
         sample = self._store.quoted(request)
-        if sample is not None and ("quote" in sample.entry or holds(sample, request, inside)):
+        if sample is not None and ("quote" in sample.entry or holds(request, inside, sample)):
             return sample.quote()
         _refuse_leaks(request, inside)
         if self._inner is None:
@@ -92,36 +98,36 @@ class RecordingClient:
         if self._inner is not None and self._store.quoted(request) is None:
             self._keep_unfinished(request, None, current())
 
-    async def _recorded(self, request: Request, inside: Inside) -> Reply | None:
+    async def _ended(self, sample: Sample, request: Request, inside: Inside) -> Reply | None:
         """Let a call end as it is recorded; what nobody cancelled may be answered elsewhere."""
-        sample = self._find(request, inside, lambda s: True)
-        if sample is None:
-            return None
         reply = await self._replay(sample, request, inside)
         if reply is None and sample.outcome == "cancelled":
-            sample = self._find(request, inside, lambda s: s.outcome != "cancelled")
-            if sample is not None:
-                return await self._replay(sample, request, inside)
+            other = self._find(request, inside, _not_cancelled)
+            if other is not None:
+                return await self._replay(other, request, inside)
         return reply
 
     def _find(
-        self, request: Request, inside: Inside, fits: Callable[[Sample], bool]
+        self, request: Request, inside: Inside, holding: Callable[..., bool] = holds
     ) -> Sample | None:
         return (self._store.recorded if self._inner is None else self._store.find)(
             request,
             inside.root,
-            lambda s: fits(s) and holds(s, request, inside),
+            partial(holding, request, inside),
             ordered=inside.branch.turns is not None,
         )
 
     async def _replay(self, sample: Sample, request: Request, inside: Inside) -> Reply | None:
         """Let the call end as it did; None when it was to be cancelled, and nobody did."""
-        if sample.outcome in ("timeout", "cancelled"):
+        if sample.outcome in _UNENDED:
             await self._cancellation(sample, request, inside)
             self._store.give_back(request, inside.root, sample)
             return None
         if inside.branch.turns is not None:
             await self._take_turn(sample, inside.branch.turns)
+        return self._given(sample)
+
+    def _given(self, sample: Sample) -> Reply:
         reply = sample.reply()
         if sample.fresh:
             return replace(reply, origin="live")
@@ -223,7 +229,7 @@ class RecordingClient:
             raise
         if entry is None or (entry.get("outcome") == "cancelled" and turns is None):
             return None
-        return entry if holds(Sample(entry, ""), request, inside) else None
+        return entry if holds(request, inside, Sample(entry, "")) else None
 
     async def _ask_once(self, inner: Client, request: Request, inside: Inside) -> Reply:
         reply = self._pending.find(request) if self._pending else None
@@ -304,6 +310,10 @@ class RecordingClient:
         if request.key not in self._quotes:
             self._quotes[request.key] = await inner.quote(request)
         return self._quotes[request.key]
+
+
+def _not_cancelled(request: Request, inside: Inside, sample: Sample) -> bool:
+    return sample.outcome != "cancelled" and holds(request, inside, sample)
 
 
 def _without_secrets(request: Request, reply: Reply, inside: Inside) -> Reply:

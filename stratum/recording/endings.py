@@ -8,7 +8,7 @@ from stratum.recording.golden import Sample
 from stratum.roots import Inside
 
 
-def holds(sample: Sample, request: Request, inside: Inside) -> bool:
+def holds(request: Request, inside: Inside, sample: Sample) -> bool:
     """Say whether the limit that ended the recorded call still stands; True when none did.
 
     A call that timed out, or was cut off because a budget lowered max_tokens, may be

@@ -38,15 +38,15 @@ class Sample:
     places: frozenset[str] = frozenset()
     open: bool = False
     fresh: bool = False
+    outcome: str = field(init=False, repr=False)
     _reply: Reply | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.outcome = str(self.entry.get("outcome", "answered"))
 
     @property
     def key(self) -> str:
         return str(self.entry["key"])
-
-    @property
-    def outcome(self) -> str:
-        return str(self.entry.get("outcome", "answered"))
 
     @property
     def attempt(self) -> int:
@@ -135,7 +135,8 @@ class Recordings:
 
     def only_of_key(self, key: str) -> Sample | None:
         """Return the key's sample when it is the only one."""
-        assert self.files is not None
+        if self._files is None:
+            self.read_all()
         samples = self._by_key.get(key, ())
         return samples[0] if len(samples) == 1 else None
 

@@ -113,7 +113,7 @@ class GoldenStore:
 
     def count_replayed(self, sample: Sample, reply: Reply) -> None:
         """Count a recorded answer, and what it saved."""
-        is_old = self.is_stale(sample)
+        is_old = self.oldest is not None and self.is_stale(sample)
         with self._lock:
             self.counts.replayed += 1
             self.counts.saved += reply.cost or 0.0
