@@ -19,7 +19,7 @@ from stratum.fan_out import (
     end_all,
     fan_out,
 )
-from stratum.roots import Inside
+from stratum.roots import Inside, Root
 from stratum.scope import in_sync_flow, surrounded
 from stratum.steps import Call, Inputs, RunnableCall, Span, step
 
@@ -132,7 +132,7 @@ def parallel(
     needed = _needed(require, len(steps))
     _check(validate, limit)
     plan = _Plan("parallel", require, needed, validate, limit)
-    return step("parallel", partial(_together, plan, [_start(each) for each in steps]))
+    return step("parallel", partial(_together, plan, _starts(steps)))
 
 
 def race(*steps: Awaitable[T], limit: int | None = None) -> RunnableCall[T]:
@@ -152,7 +152,7 @@ def race(*steps: Awaitable[T], limit: int | None = None) -> RunnableCall[T]:
         raise DeclarationError("race() was given no step; pass calls to run against each other")
     _check(None, limit)
     plan = _Plan("race", "any", 1, None, limit)
-    return step("race", partial(_first, plan, [_start(each) for each in steps]))
+    return step("race", partial(_first, plan, _starts(steps)))
 
 
 class _Plan:
@@ -213,9 +213,11 @@ def _check(validate: Any, limit: Any) -> None:
         raise DeclarationError(f"limit={limit!r}; it takes a whole number from 1 up")
 
 
+def _starts(steps: Sequence[Awaitable[Any]]) -> list[Start]:
+    return [each.take() if isinstance(each, Call) else _start(each) for each in steps]
+
+
 def _start(given: Awaitable[Any]) -> Start:
-    if isinstance(given, Call):
-        return given.take()
     if isinstance(given, Awaitable):
         return partial(_awaited, given)
     remedy = "Pass calls, such as parallel(classify(text=a), classify(text=b))."
@@ -257,14 +259,16 @@ async def _together(
 async def _kept(plan: _Plan, starts: list[Start], inside: Inside) -> dict[int, Any]:
     """Run the steps; returns what is to be given of them, by position."""
     if plan.require == "all":
-        outcomes = await _until(plan, starts, inside, _FirstFailure(inside))
+        outcomes = await _until(
+            plan, starts, inside, after_failure=partial(_with_the_others, inside.root)
+        )
     elif plan.require == 0:
-        outcomes = await _until(plan, starts, inside, _never)
+        outcomes = await _until(plan, starts, inside)
         await _validated(plan, _values(outcomes))
         return dict(enumerate(outcomes))
     else:
         count = _Count(plan, len(starts))
-        outcomes = await _until(plan, starts, inside, count)
+        outcomes = await _until(plan, starts, inside, after_success=count, after_failure=count)
         if count.is_met:
             return _values(outcomes)
     failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
@@ -275,32 +279,34 @@ async def _kept(plan: _Plan, starts: list[Start], inside: Inside) -> dict[int, A
 
 
 async def _until(
-    plan: _Plan, starts: list[Start], inside: Inside, verdict: Verdict
+    plan: _Plan,
+    starts: list[Start],
+    inside: Inside,
+    *,
+    after_success: Verdict | None = None,
+    after_failure: Verdict | None = None,
 ) -> list[Outcome]:
-    stops = isinstance(verdict, _Count) or plan.limit is not None
-    turns = early(inside) if stops else contended(inside)
-    return await fan_out(starts, verdict, limit=plan.limit, turns=turns)
+    stops = after_success is not None or plan.limit is not None
+    return await fan_out(
+        starts,
+        after_success=after_success,
+        after_failure=after_failure,
+        limit=plan.limit,
+        turns=early(inside) if stops else contended(inside),
+    )
 
 
-class _FirstFailure:
-    """Is enough at the first failure, and those that come together with it.
+async def _with_the_others(root: Root, outcomes: Sequence[Outcome], at: int) -> bool:
+    """Let a failure be enough, with those that come together with it.
 
     A recorded answer is there at once: before a replay cancels the other steps, they come as
     far as they came when they were recorded.
     """
-
-    def __init__(self, inside: Inside) -> None:
-        self._root = inside.root
-
-    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool | Awaitable[bool]:
-        return isinstance(outcomes[at], Failure) and self._with_the_others()
-
-    async def _with_the_others(self) -> bool:
-        if getattr(self._root.client, "waits", True):
-            await asyncio.sleep(0)
-        else:
-            await idle(lambda: self._root.steps, IDLE // 2)  # no further reply is given meanwhile
-        return True
+    if getattr(root.client, "waits", True):
+        await asyncio.sleep(0)
+    else:
+        await idle(lambda: root.steps, IDLE // 2)  # no further reply is given meanwhile
+    return True
 
 
 class _Count:
@@ -327,10 +333,6 @@ class _Count:
     async def _is_valid(self, validate: Validate, outcomes: Sequence[Outcome]) -> bool:
         self.is_met = await _accepts(validate, list(_values(outcomes).values()))
         return self.is_met
-
-
-def _never(outcomes: Sequence[Outcome], at: int) -> bool:
-    return False
 
 
 def _values(outcomes: Sequence[Outcome]) -> dict[int, Any]:

@@ -90,7 +90,9 @@ class Quorum:
         inside = current()
         count = _Count(self, lambda: inside.root.steps)
         starts = [asked.start(each) for each in runs]
-        outcomes = await fan_out(starts, count, turns=early(inside))
+        outcomes = await fan_out(
+            starts, after_success=count, after_failure=count, turns=early(inside)
+        )
         if count.fatal is not None:
             raise count.fatal
         agreed = count.largest

@@ -25,10 +25,11 @@ class Success(Generic[T_co]):
     """
 
     __match_args__ = ("value",)
+    __slots__ = ("value",)
     ok: Literal[True] = True
 
     def __init__(self, value: T_co) -> None:
-        self.value = value
+        self.value: T_co = value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Success) and other.value == self.value
@@ -67,15 +68,17 @@ class Verdict(Protocol):
 
 async def fan_out(
     starts: list[Start],
-    is_enough: Verdict,
     *,
+    after_success: Verdict | None = None,
+    after_failure: Verdict | None = None,
     limit: int | None = None,
     turns: Turns | None = None,
 ) -> list[Outcome]:
-    """Run branches until `is_enough` says so of what has ended; the others are cancelled.
+    """Run branches until what has ended is enough; the others are cancelled.
 
-    Returns when every branch has ended. `is_enough` is asked after each branch that ended by
-    itself, in the order of their ends, never twice at once; what it raises is raised.
+    Returns when every branch has ended. `after_success` or `after_failure`, if it is given, is
+    asked whether that is enough when a branch has ended so by itself, in the order of their
+    ends, never two at once; what it raises is raised.
     `turns` orders the replies below, so that a replay ends as its recording did. A branch
     that was cancelled before it began leaves a record, too.
 
@@ -84,7 +87,7 @@ async def fan_out(
     inside = current()
     begins: list[Start | None] = [*starts]
     starts.clear()
-    run = _Run(begins, inside.on(inside.branch.here()), turns, is_enough, limit)
+    run = _Run(begins, inside.on(inside.branch.here()), turns, after_success, after_failure, limit)
     try:
         await run.all()
     finally:
@@ -132,7 +135,8 @@ class _Run:
         starts: list[Start | None],
         around: Inside,
         turns: Turns | None,
-        is_enough: Verdict,
+        after_success: Verdict | None,
+        after_failure: Verdict | None,
         limit: int | None,
     ) -> None:
         self.outcomes: list[Outcome] = [None] * len(starts)
@@ -141,11 +145,12 @@ class _Run:
         self._number = next_number()
         self._turns = turns
         self._insides: dict[int, Inside] = {}
-        self._is_enough = is_enough
+        self._after_success = after_success
+        self._after_failure = after_failure
         self._first = len(starts) if limit is None else min(limit, len(starts))
         self._waiting = iter(range(self._first, len(starts)))
         self._failures: dict[int, Failure] = {}
-        self._judging = asyncio.Lock()
+        self._judging: asyncio.Lock | None = None  # made when something may be enough
         self._is_over = False
         self._in_threads = False
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -193,18 +198,14 @@ class _Run:
         enter(inside)
         outcome: Success[Any] | Failure
         try:
-            outcome = Success(await start())
+            outcome, is_enough = Success(await start()), self._after_success
         except Exception as error:
-            outcome = Failure(error)
+            outcome, is_enough = Failure(error), self._after_failure
             self._failures[index] = outcome
-        if self._judging.locked():
-            async with self._judging:
-                await self._conclude(index, self._verdict(index, outcome))
+        if is_enough is None and self._judging is None:
+            self.outcomes[index] = outcome
         else:
-            verdict = self._verdict(index, outcome)
-            if verdict is not False:
-                async with self._judging:
-                    await self._conclude(index, verdict)
+            await self._judge(is_enough, index, outcome)
         following = None if self._is_over else next(self._waiting, None)
         if following is not None:
             self._begin(following, group)
@@ -220,12 +221,25 @@ class _Run:
             inside = self._insides[index] = self._around.on(branch)
         return inside
 
-    def _verdict(self, index: int, outcome: Outcome) -> bool | Awaitable[bool]:
+    async def _judge(self, is_enough: Verdict | None, index: int, outcome: Outcome) -> None:
+        if self._judging is not None and self._judging.locked():
+            async with self._judging:
+                await self._conclude(index, self._verdict(is_enough, index, outcome))
+            return
+        verdict = self._verdict(is_enough, index, outcome)
+        if verdict is not False:
+            self._judging = self._judging or asyncio.Lock()
+            async with self._judging:
+                await self._conclude(index, verdict)
+
+    def _verdict(
+        self, is_enough: Verdict | None, index: int, outcome: Outcome
+    ) -> bool | Awaitable[bool]:
         if self._is_over:
             return False
         self.outcomes[index] = outcome
         try:
-            return self._is_enough(self.outcomes, index)
+            return is_enough is not None and is_enough(self.outcomes, index)
         except BaseException:
             self._stop_others(index)
             raise

@@ -70,7 +70,7 @@ class Sampling:
 async def _taken(asked: Asked, run: Run, samples: int) -> Probabilistic[Any]:
     runs = [Run() for _ in range(samples)]
     starts = [asked.start(each) for each in runs]
-    outcomes = await fan_out(starts, _never, turns=contended(current()))
+    outcomes = await fan_out(starts, turns=contended(current()))
     failures = [each.error for each in outcomes if isinstance(each, Failure)]
     for error in failures:  # what no other sample can make up for
         if not isinstance(error, (AnswerRejected, Refused, CutOff)):
@@ -84,7 +84,3 @@ async def _taken(asked: Asked, run: Run, samples: int) -> Probabilistic[Any]:
     best = taken.most_likely()
     run.data = next(runs[at].data for at, each in values.items() if each is best)
     return taken
-
-
-def _never(outcomes: Any, at: int) -> bool:
-    return False
