@@ -180,12 +180,15 @@ def with_dspy(folder: Path, url: str, runner: asyncio.Runner) -> dict[str, Work]
 OTHERS = (with_vcrpy, with_cassetter, with_dspy, with_litellm)  # dspy turns litellm's cache off
 
 
-def gathered(folder: Path, url: str, runner: asyncio.Runner) -> dict[str, Work]:
-    """Return the others that can be run here; says which cannot, and why."""
+def gathered(folder: Path, url: str, stack: ExitStack) -> dict[str, Work]:
+    """Return the others that can be run here; says which cannot, and why.
+
+    Each has an event loop of its own: what litellm leaves to be logged later is done in its time.
+    """
     works: dict[str, Work] = {}
     for make in OTHERS:
         try:
-            works |= make(folder, url, runner)
+            works |= make(folder, url, stack.enter_context(asyncio.Runner()))
         except Exception as error:  # not installed, or changed since
             name = make.__name__.removeprefix("with_")
             print(f"{name} is left out: {type(error).__name__}: {str(error)[:300]}")
@@ -209,8 +212,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         url = stack.enter_context(local_model())
+        works = gathered(folder, url, stack)
         runner = stack.enter_context(asyncio.Runner())
-        works = gathered(folder, url, runner)
         works = {**stack.enter_context(ours(folder, runner)), **works}
         report(interleaved(works, rounds=21))
 
