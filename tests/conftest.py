@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -8,6 +9,15 @@ import pytest
 
 from stratum.blocking import background_loop
 from stratum.clients.connections import close_connections
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start, also where a shell made us ignore it.
+
+    One that has no job control does so for what it starts in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
