@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from stratum.calls import CacheScope, Place, Reply, Request, Site, Wire, keyed, keys_of
 from stratum.checks import Condition, violations
@@ -56,7 +56,8 @@ class Question:
         return common
 
 
-class _Common(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Common:
     """What the requests of a question share, secrets replaced."""
 
     model: str
@@ -86,7 +87,8 @@ def _is_fixed(params: Mapping[str, Any]) -> bool:
     return all(value is None or isinstance(value, (str, int, float)) for value in params.values())
 
 
-class Ask(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ask:
     """The next request of a call, with what is needed to judge its reply.
 
     `shown` is the prompt with secrets replaced, `prompt_hash` its hash.
@@ -107,8 +109,8 @@ class Ask(NamedTuple):
         """The request without a place, as one that is answered from a cache."""
         return self.at(None)
 
-    def at(self, place: Place | None, *, ambiguous: bool = False) -> Request:
-        """Return the request made at a place."""
+    def at(self, place: Place | None, ambiguous: bool = False) -> Request:
+        """Return the request made at a place, which others may have taken for the same call."""
         question, common = self.question, self.common
         return _request(
             question.contract,
@@ -131,12 +133,17 @@ class Ask(NamedTuple):
         )
 
 
-class Settled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Settled:
     """The end of a call: its value, or the error to raise."""
 
     value: Any = None
     error: StratumError | None = None
     violations: tuple[str, ...] = ()
+
+
+_asked = maker(Ask)
+_settled = maker(Settled)
 
 
 def begin(
@@ -178,7 +185,7 @@ def judge(ask: Ask, reply: Reply) -> "Ask | Settled":
         problems = _broken(ask, value) if ask.question.ensure else ()
     except ConditionError as error:
         return Settled(error=error)
-    return _again(ask, reply, problems, PostconditionFailed) if problems else Settled(value)
+    return _again(ask, reply, problems, PostconditionFailed) if problems else _settled(value)
 
 
 def _again(
@@ -209,7 +216,7 @@ def _ask(
     shown = prompt.redacted(common.secrets, common.system) if common.hides else prompt
     prompt_hash = shown.hash
     key = common.key(prompt_hash)
-    return Ask(question, values, common, digest_inputs, attempt, prompt, shown, prompt_hash, key)
+    return _asked(question, values, common, digest_inputs, attempt, prompt, shown, prompt_hash, key)
 
 
 def _shown_site(site: Site, secrets: Secrets) -> Site:

@@ -14,7 +14,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
 from stratum.annotations import check_annotation, type_name, unusable
 from stratum.declaring import contract
-from stratum.hashing import jsonable
+from stratum.hashing import holds_plain, jsonable
 from stratum.neutral import neutral_schema, settled
 from stratum.opacity import has_opaque, hides, repeats
 from stratum.schemas import (
@@ -109,7 +109,7 @@ class Contract:
             value = self.adapter.validator.validate_python(data)
         except ValidationError as error:
             value = self._read_json(data, error)
-        if self.fractional and not _is_plain(value):
+        if self.fractional and not holds_plain(value):  # as most models do
             _check_finite(value)
         return value
 
@@ -161,17 +161,6 @@ def _check_finite(value: Any) -> None:
     found = tuple(not_finite(path, number) for path, number in _endless(value, ()))
     if found:
         raise Unreadable(found)
-
-
-def _is_plain(value: Any) -> bool:
-    """Say whether a value is the usual answer: a model of texts and finite numbers only."""
-    if getattr(value, "__pydantic_extra__", True):
-        return False
-    for each in value.__dict__.values():
-        kind = type(each)
-        if kind not in _NEVER_ENDLESS and not (kind is float and isfinite(each)):
-            return False
-    return True
 
 
 def _endless(value: Any, path: "Path") -> "list[tuple[Path, float | Decimal]]":

@@ -40,7 +40,9 @@ async def drive(
     ok = False
     try:
         while True:
-            request = _placed(ask, branch)
+            branch.check()
+            has_place = ask.question.cache == "none"
+            request = ask.at(*place(branch, ask.key)) if has_place else ask.request
             run.requests.append(request)
             started = time.perf_counter()
             if ledger is None:
@@ -65,14 +67,6 @@ def _tell(client: Client, run: Run, *, ok: bool) -> None:
     settled = getattr(client, "settled", None)
     if settled is not None:
         settled(run.requests, ok)
-
-
-def _placed(ask: Ask, branch: Branch) -> Request:
-    branch.check()
-    if ask.question.cache != "none":
-        return ask.request
-    taken, ambiguous = place(branch, ask.key)
-    return ask.at(taken, ambiguous=ambiguous)
 
 
 def _attempt(

@@ -174,7 +174,7 @@ class _Run:
         try:
             async with asyncio.TaskGroup() as group:
                 for index in range(self._first):
-                    self._begin(index, group)
+                    self._tasks[index] = group.create_task(self._branch(index, group))
                     if index % TOGETHER == TOGETHER - 1:
                         self._around.root.steps += 1  # more are to begin: this is no lull
                         await asyncio.sleep(0)
@@ -186,9 +186,6 @@ class _Run:
             self.outcomes[index] = failure
         if not self._is_over and any(task.cancelled() for task in self._tasks.values()):
             raise asyncio.CancelledError
-
-    def _begin(self, index: int, group: asyncio.TaskGroup) -> None:
-        self._tasks[index] = group.create_task(self._branch(index, group))
 
     async def _branch(self, index: int, group: asyncio.TaskGroup) -> None:
         start, self._starts[index] = self._starts[index], None
@@ -208,7 +205,7 @@ class _Run:
             await self._judge(is_enough, index, outcome)
         following = None if self._is_over else next(self._waiting, None)
         if following is not None:
-            self._begin(following, group)
+            self._tasks[following] = group.create_task(self._branch(following, group))
         inside.branch.task = None  # else each would hold the other
         self._insides.pop(index, None)
         self._tasks.pop(index, None)  # not there yet where tasks begin eagerly

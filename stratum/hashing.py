@@ -1,6 +1,5 @@
 """Turn values into canonical JSON and its digest."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -8,6 +7,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache, lru_cache
+from math import isfinite
 from pathlib import PurePath
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
@@ -99,7 +99,7 @@ def jsonable(value: Any, path: str = "value") -> Any:
     if kind is dict:
         return _object(value, path)
     if isinstance(value, BaseModel):
-        if _is_flat(type(value)) and _is_whole(value):
+        if _is_flat(type(value)) and holds_plain(value):
             return dict(value.__dict__)
         return jsonable(value.model_dump(mode="python"), path)
     if isinstance(value, Mapping):
@@ -142,14 +142,16 @@ def _is_plain_type(annotation: Any) -> bool:
     return annotation is float or annotation in _PLAIN
 
 
-def _is_whole(value: BaseModel) -> bool:
-    """Say whether a model holds its fields and nothing else, each JSON as it is."""
+def holds_plain(value: Any) -> bool:
+    """Say whether a value is a model that holds its fields alone, each JSON as it is."""
+    if getattr(value, "__pydantic_extra__", True):
+        return False
     held = value.__dict__
-    if value.__pydantic_extra__ or len(held) != len(type(value).__pydantic_fields__):
+    if len(held) != len(type(value).__pydantic_fields__):
         return False
     for each in held.values():
         kind = type(each)
-        if kind not in _PLAIN and not (kind is float and math.isfinite(each)):
+        if kind not in _PLAIN and not (kind is float and isfinite(each)):
             return False
     return True
 
@@ -192,11 +194,11 @@ def _scalar(value: Any, path: str) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) is float and math.isfinite(value)
+    return type(value) is float and isfinite(value)
 
 
 def _finite(value: float, path: str) -> float:
-    if math.isfinite(value):
+    if isfinite(value):
         return value
     raise TypeError(f"{path} is {value}, which JSON cannot carry; pass a finite number or None")
 

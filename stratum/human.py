@@ -200,7 +200,7 @@ def _told(asked: Asked, decision: HumanDecision[Any], hidden: Secrets) -> dict[s
 
 def _begun(asked: Asked, hidden: Secrets) -> Ask:
     ask = begin(asked.question, asked.values, model=HUMAN, secrets=hidden)
-    return ask._replace(digest_inputs=partial(_digest_of, asked, hidden))
+    return replace(ask, digest_inputs=partial(_digest_of, asked, hidden))
 
 
 def _digest_of(asked: Asked, hidden: Secrets) -> str:

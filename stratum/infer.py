@@ -86,17 +86,19 @@ class Infer(Generic[P, R]):
         self.way = way
         self._inputs = inputs
         self._function = function
-        self._method = method
+        self._skipped = 1 if method else 0  # what a method is given as its `self`
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         if in_sync_flow():
             return self.run(*args, **kwargs)  # type: ignore[return-value]
-        return Call(self.question.site.function, _Start(self, self._bind(args, kwargs)))
+        values = self._inputs.bind(args[self._skipped :], kwargs)
+        return Call(self.question.site.function, _Start(self, values))
 
     def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Ask and wait; raises `NotAwaited` inside a running event loop."""
-        name, start = self.question.site.name, _Start(self, self._bind(args, kwargs))
+        start = _Start(self, self._inputs.bind(args[self._skipped :], kwargs))
+        name = self.question.site.name
         inside = continued()
         at_hand = self._is_at_hand(inside)
         value: R = run_at_once(name, inside, start) if at_hand else run_now(name, start)
@@ -113,7 +115,7 @@ class Infer(Generic[P, R]):
 
     def compile(self, *args: P.args, **kwargs: P.kwargs) -> Prompt:
         """Return the prompt that these inputs would send, without sending it."""
-        return self._ask(self._bind(args, kwargs)).prompt
+        return self._ask(self._inputs.bind(args[self._skipped :], kwargs)).prompt
 
     async def estimate(self, *args: P.args, **kwargs: P.kwargs) -> CostEstimate:
         """Return what the first attempt would cost at most, without sending it.
@@ -121,12 +123,10 @@ class Infer(Generic[P, R]):
         Of a quorum, or of several samples, it is the first attempt of each.
         """
         inside = current()
-        values = self._bind(args, kwargs)
+        values = self._inputs.bind(args[self._skipped :], kwargs)
         request = self._ask(values).request
-        client = self._stub(inside, values)
-        if client is None:
-            client = client_for(inside)
-            client = _falling_back(client) if self.question.fallbacks else client
+        stub = stand_in(inside, self._inputs)
+        client = stub(values) if stub else self._answering(inside)
         quote = await client.quote(request)
         if isinstance(client, Settling):
             client.settled([request], False)  # so that replay knows the quote
@@ -187,19 +187,14 @@ class Infer(Generic[P, R]):
     ) -> "Infer[Q, R]": ...
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance; `self` is part of neither prompt nor key."""
-        if instance is None or not self._method:
+        if instance is None or not self._skipped:
             return self
         bound = copy(self)
-        bound._method = False
+        bound._skipped = 0
         return bound
 
     def __repr__(self) -> str:
         return f"<@infer {self.question.site.function}>"
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        if self._method:
-            args = args[1:]
-        return self._inputs.bind(args, kwargs)
 
     def _ask(self, values: Mapping[str, Any], revision: Revision | None = None) -> Ask:
         model = model_for(current(), self.question.model, self.question.site.function)
@@ -252,19 +247,18 @@ class Infer(Generic[P, R]):
         span.succeed(value, question.returns, run)
         return value
 
-    def _stub(self, inside: Inside, values: Mapping[str, Any]) -> Client | None:
-        stub = stand_in(inside, self._inputs)
-        return None if stub is None else stub(values)
-
-    def _client(self, around: Inside) -> Client:
-        client, cache = client_for(around), self.question.cache
-        if self.question.fallbacks:
-            client = _falling_back(client)
-        if cache == "none":
+    def _answering(self, around: Inside) -> Client:
+        client = client_for(around)
+        if not self.question.fallbacks:
             return client
+        from stratum.fallback import falling_back
+
+        return falling_back(client)
+
+    def _remembering(self, client: Client, around: Inside) -> Client:
         from stratum.recording.memory import remembering
 
-        return remembering(client, around, cache)
+        return remembering(client, around, self.question.cache)
 
     def _settle(
         self, span: Span, values: Mapping[str, Any], run: Run, revision: Revision | None
@@ -275,7 +269,10 @@ class Infer(Generic[P, R]):
         span.model, span.contract_hash = model, question.contract.hash
         ask = begin(question, values, model=model, secrets=span.secrets, revision=revision)
         span.prompt_hash = ask.prompt_hash
-        client = self._stub(around, values) or self._client(around)
+        stub = stand_in(around, self._inputs)
+        client = stub(values) if stub else self._answering(around)
+        if stub is None and question.cache != "none":
+            client = self._remembering(client, around)
         if self.budget is None:
             return drive(ask, client=client, branch=span.branch, ledger=around.ledger, run=run)
         return _drive_within(self.budget, span, ask, client, run)
@@ -284,12 +281,6 @@ class Infer(Generic[P, R]):
 async def _drive_within(budget: Budget, span: Span, ask: Ask, client: Client, run: Run) -> Settled:
     async with inside_of(span, budget, ask.question.site.function) as ledger:
         return await drive(ask, client=client, branch=span.branch, ledger=ledger, run=run)
-
-
-def _falling_back(client: Client) -> Client:
-    from stratum.fallback import falling_back
-
-    return falling_back(client)
 
 
 class _Start:

@@ -83,7 +83,7 @@ class Root:
         self.client = client
         self.wrap = wrap
         self.model = model
-        self.askers: dict[tuple[tuple[int, ...], str], _Askers] = {}
+        self.asked: dict[tuple[tuple[int, ...], str], int | _Askers] = {}
         self.handed: set[int] = set()
         self.memory: dict[str, Any] = {}
         self.records: deque[TraceRecord] = deque(maxlen=KEPT)
@@ -119,25 +119,21 @@ class Root:
 class _Askers:
     """Who made one call in branches of one pattern.
 
-    `thread` is the first one's. Most calls have no other asker, so `others` is made late: it
-    holds, by indices, a branch's number in order of arrival and how often it has made the call.
+    `first` has the first one's indices and `thread` its thread; `turns` is how often it has made
+    the call. `others` holds, by indices, a branch's number in order of arrival and the same.
     """
 
-    __slots__ = ("first", "others", "thread", "turns")
-
-    def __init__(self, first: "Branch") -> None:
-        self.thread = first.thread
-        self.first = first.indices
-        self.turns = 0
-        self.others: dict[tuple[int, ...], list[int]] | None = None
+    def __init__(self, first: tuple[int, ...], thread: int | None, turns: int = 0) -> None:
+        self.first = first
+        self.thread = thread
+        self.turns = turns
+        self.others: dict[tuple[int, ...], list[int]] = {}
 
     def count(self, indices: tuple[int, ...]) -> tuple[int, int]:
         """Count a call; returns its branch's number, and how many that one made before."""
         if indices == self.first:
             self.turns += 1
             return 0, self.turns - 1
-        if self.others is None:
-            self.others = {}
         other = self.others.setdefault(indices, [len(self.others) + 1, 0])
         other[1] += 1
         return other[0], other[1] - 1
@@ -184,11 +180,11 @@ class Branch:
 
     def fork(self, index: int, at: int, turns: Turns | None = None) -> "Branch":
         """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
-        step = (index,)
+        indices = (*self.indices, index)
         return Branch(
             self.root,
-            self.indices + step,
-            self.pattern + step,
+            indices,
+            indices if self.pattern is self.indices else (*self.pattern, index),
             (*self.order, at, index),
             None,
             self.thread,
@@ -357,15 +353,21 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
     Tasks that the user started are numbered for each key by itself: which of them came first
     says nothing about a call that only one of them makes.
     """
-    root, slot = branch.root, (branch.pattern, key)
+    root, pattern, slot = branch.root, branch.pattern, (branch.pattern, key)
     with _lock:
         root.steps += 1
-        askers = root.askers.get(slot)
-        if askers is None:
-            askers = root.askers[slot] = _Askers(branch)
-        nth, turn = askers.count(branch.indices)
-    taken = Place(_numbered(branch.pattern, nth) if nth else branch.pattern, turn)
-    return taken, nth > 0 or branch.thread != askers.thread
+        asked = root.asked.get(slot, 0)
+        if branch.thread is None and branch.indices is pattern and type(asked) is int:
+            root.asked[slot] = asked + 1  # of most calls it says all
+            return Place(pattern, asked), False
+        if isinstance(asked, int):
+            first = (
+                _Askers(pattern, None, asked) if asked else _Askers(branch.indices, branch.thread)
+            )
+            asked = root.asked[slot] = first
+        nth, turn = asked.count(branch.indices)
+    taken = Place(_numbered(pattern, nth) if nth else pattern, turn)
+    return taken, nth > 0 or branch.thread != asked.thread
 
 
 def _is_alone() -> bool:

@@ -69,6 +69,8 @@ class Process:
 
 process: Process = Process()
 _inside: ContextVar[Inside | None] = ContextVar("stratum", default=None)
+enter: Callable[[Inside], Token[Inside | None]] = _inside.set
+leave: Callable[[Token[Inside | None]], None] = _inside.reset
 
 
 def current() -> Inside:
@@ -112,14 +114,6 @@ def continued() -> Inside:
     if _inside.get() is inside or threading.current_thread() is threading.main_thread():
         return inside
     return replace(inside, branch=inside.branch.of_thread())
-
-
-def enter(inside: Inside) -> Token[Inside | None]:
-    return _inside.set(inside)
-
-
-def leave(token: Token[Inside | None]) -> None:
-    _inside.reset(token)
 
 
 @contextmanager

@@ -195,7 +195,8 @@ class Inputs:
         """Return the value of every parameter by name; `TypeError` as a plain call would."""
         names = kwargs.keys()
         if not args and names == self.annotations.keys():
-            return {name: kwargs[name] for name in self.annotations}
+            in_order = len(kwargs) == 1
+            return kwargs if in_order else {name: kwargs[name] for name in self.annotations}
         if not args and names >= self.required and names <= self.annotations.keys():
             return {n: kwargs[n] if n in kwargs else self.defaults[n] for n in self.annotations}
         try:
@@ -263,10 +264,10 @@ class Span:
         self._parent = inside.parent
         self._start = datetime.now(UTC)
         self._clock = time.perf_counter()
-        self._inputs = {
-            name: snapshot(value, inputs.annotations.get(name, Any), self.secrets)
-            for name, value in values.items()
-        }
+        self._inputs: dict[str, Any] = {}
+        for name, value in values.items():
+            annotation = inputs.annotations.get(name, Any)
+            self._inputs[name] = snapshot(value, annotation, self.secrets)
 
     @property
     def inside(self) -> Inside:

@@ -110,13 +110,14 @@ class TraceRecord:
 
 def snapshot(value: Any, annotation: Any, secrets: Secrets) -> Any:
     """Return a value as a record keeps it: JSON data, or its type's name when it has none."""
+    hides = secrets.known or secrets.patterns  # what bool() says, by a call
     if annotation is str and type(value) is str:
-        return secrets.scrub(value) if secrets else value
+        return secrets.scrub(value) if hides else value
     try:
         data = veil(annotation, value) if has_opaque(annotation) else jsonable(value)
     except Exception:  # the value's own code may raise anything
         return f"<{type(value).__qualname__}>"
-    return secrets.scrub_data(data)
+    return secrets.scrub_data(data) if hides else data
 
 
 def nested(records: "tuple[TraceRecord, ...]") -> list[dict[str, Any]]:

@@ -59,23 +59,23 @@ class ScriptedClient:
         self._rest = iter(()) if callable(script) else iter(script)
         self._usage = Usage(*tokens)
         self._price = price
+        self._cost = self._cost_of(self._usage)
 
     async def complete(self, request: Request) -> Reply:
         self.requests.append(request)
         answer = self._next(request) if self._function is None else self._function(request)
         if type(answer) not in _DATA and inspect.isawaitable(answer):
             answer = await answer
-        if type(answer) in _DATA:
-            return self._reply(answer, self._usage, None, request)
         if isinstance(answer, Scripted):
             await asyncio.sleep(answer.delay)
             usage = Usage(*answer.tokens) if answer.tokens else self._usage
-            return self._reply(answer.data, usage, answer.cost, request)
+            cost = self._cost_of(usage) if answer.cost is None else answer.cost
+            return _reply(answer.data, usage, request.model, "scripted", "answered", cost)
         if isinstance(answer, BaseException):
             raise answer
         if isinstance(answer, Reply):
             return replace(answer, origin="scripted")
-        return self._reply(answer, self._usage, None, request)
+        return _reply(answer, self._usage, request.model, "scripted", "answered", self._cost)
 
     async def quote(self, request: Request) -> Quote:
         return Quote(self._usage.input, *self._price)
@@ -88,7 +88,5 @@ class ScriptedClient:
             f"{len(self.requests)}.\n  Add one to ScriptedClient([...]), or pass a function."
         )
 
-    def _reply(self, data: Any, usage: Usage, cost: float | None, request: Request) -> Reply:
-        if cost is None:
-            cost = (usage.input * self._price[0] + usage.output * self._price[1]) / 1_000_000
-        return _reply(data, usage, request.model, "scripted", "answered", cost)
+    def _cost_of(self, usage: Usage) -> float:
+        return (usage.input * self._price[0] + usage.output * self._price[1]) / 1_000_000

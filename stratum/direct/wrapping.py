@@ -245,7 +245,7 @@ class _Call:
         model = str(self._arguments["model"])
         ask = begin(question, {"messages": messages}, model=model, secrets=secrets)
         limited = replace(question, params={"max_tokens": output_limit(self._arguments)})
-        return ask._replace(question=limited)  # what a budget sets aside; the key is made
+        return replace(ask, question=limited)  # what a budget sets aside; the key is made
 
     def _messages(self) -> list[dict[str, Any]]:
         messages = self._arguments.get("messages")
