@@ -53,7 +53,7 @@ def imports(folder: Path) -> None:
         "a class, a decorated function": lambda: child([str(folder / "function.py")]),
         "a class, a function, a scripted call": lambda: child([str(folder / "call.py")]),
     }
-    spent = interleaved(works, rounds=15)
+    spent = interleaved(works, rounds=25)
     table(spent, unit="ms")
     base = spent["pydantic, asyncio, inspect"]
     difference("import stratum", spent["import stratum"], base, "+25 ms")

@@ -4,7 +4,6 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from stratum.values import dataclass
 
@@ -132,6 +131,8 @@ def _is_random(value: str) -> bool:
 
 
 def _secret(name: str, value: str) -> Secret:
+    from urllib.parse import quote, quote_plus
+
     raw = value.encode("utf-8", "surrogateescape")
     urls = [quote(raw, safe=""), quote(raw), quote_plus(raw)]
     lower = [re.sub("%..", lambda code: code[0].lower(), url) for url in urls]

@@ -47,6 +47,17 @@ def test_no_heavy_package_is_loaded_with_it() -> None:
     assert in_a_new_process(text).split() == []
 
 
+def test_of_the_standard_library_it_loads_what_pydantic_asyncio_and_inspect_do() -> None:
+    text = (
+        "import asyncio, inspect, sys\n"
+        "from pydantic import BaseModel, TypeAdapter\n"
+        "before = set(sys.modules)\n"
+        "import stratum\n"
+        "print(*[n for n in set(sys.modules) - before if n.partition('.')[0] != 'stratum'])"
+    )
+    assert in_a_new_process(text).split() == [], "json and hashlib wait for a first digest"
+
+
 def test_what_few_programs_need_is_not_loaded_with_it() -> None:
     names = set(LATER) - {"pydantic"}
     text = f"import sys, stratum; print(*[n for n in {names!r} if n in sys.modules])"
