@@ -346,7 +346,7 @@ def test_a_folder_is_taken_literally(tmp_path: Path) -> None:
 
 
 READ_ONLY = """
-import os, stratum.recording._safe_disk
+import hashlib, os, stratum.recording._safe_disk
 if hasattr(os, "geteuid") and os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
