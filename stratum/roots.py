@@ -83,7 +83,7 @@ class Root:
         self.client = client
         self.wrap = wrap
         self.model = model
-        self.asked: dict[tuple[tuple[int, ...], str], int | _Askers] = {}
+        self.asked: dict[tuple[int, ...], dict[str, int | _Askers]] = {}  # by pattern, by key
         self.handed: set[int] = set()
         self.memory: dict[str, Any] = {}
         self.records: deque[TraceRecord] = deque(maxlen=KEPT)
@@ -353,18 +353,21 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
     Tasks that the user started are numbered for each key by itself: which of them came first
     says nothing about a call that only one of them makes.
     """
-    root, pattern, slot = branch.root, branch.pattern, (branch.pattern, key)
+    root, pattern = branch.root, branch.pattern
     with _lock:
         root.steps += 1
-        asked = root.asked.get(slot, 0)
+        known = root.asked.get(pattern)
+        if known is None:
+            known = root.asked[pattern] = {}
+        asked = known.get(key, 0)
         if branch.thread is None and branch.indices is pattern and type(asked) is int:
-            root.asked[slot] = asked + 1  # of most calls it says all
+            known[key] = asked + 1  # of most calls it says all
             return Place(pattern, asked), False
         if isinstance(asked, int):
             first = (
                 _Askers(pattern, None, asked) if asked else _Askers(branch.indices, branch.thread)
             )
-            asked = root.asked[slot] = first
+            asked = known[key] = first
         nth, turn = asked.count(branch.indices)
     taken = Place(_numbered(pattern, nth) if nth else pattern, turn)
     return taken, nth > 0 or branch.thread != asked.thread
