@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 from stratum.activity import IDLE, idle
 from stratum.errors import ConditionError, DeclarationError, InsufficientResults
 from stratum.fan_out import (
+    Ended,
     Failure,
-    Outcome,
     Start,
     Success,
     Verdict,
@@ -258,24 +258,35 @@ async def _together(
 
 async def _kept(plan: _Plan, starts: list[Start], inside: Inside) -> dict[int, Any]:
     """Run the steps; returns what is to be given of them, by position."""
+    steps = len(starts)
     if plan.require == "all":
-        outcomes = await _until(
+        ended = await _until(
             plan, starts, inside, after_failure=partial(_with_the_others, inside.root)
         )
     elif plan.require == 0:
-        outcomes = await _until(plan, starts, inside)
-        await _validated(plan, _values(outcomes))
-        return dict(enumerate(outcomes))
+        ended = await _until(plan, starts, inside)
+        await _validated(plan, ended.values)
+        return _outcomes(ended)
     else:
-        count = _Count(plan, len(starts))
-        outcomes = await _until(plan, starts, inside, after_success=count, after_failure=count)
+        count = _Count(plan, steps)
+        ended = await _until(
+            plan, starts, inside, after_success=count.succeeded, after_failure=count.failed
+        )
         if count.is_met:
-            return _values(outcomes)
-    failures = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
-    if len(failures) > len(outcomes) - plan.needed:
-        raise _one_or_all(failures, len(outcomes))
-    await _validated(plan, _values(outcomes))
-    return _values(outcomes)
+            return ended.values
+    errors = list(ended.errors.values())
+    if len(errors) > steps - plan.needed:
+        raise _one_or_all(errors, steps)
+    values = ended.values
+    await _validated(plan, values)
+    return values
+
+
+def _outcomes(ended: Ended) -> dict[int, Success[Any] | Failure]:
+    outcomes: dict[int, Success[Any] | Failure] = {}
+    outcomes |= {at: Success(value) for at, value in ended.values.items()}
+    outcomes |= {at: Failure(error) for at, error in ended.errors.items()}
+    return dict(sorted(outcomes.items()))
 
 
 async def _until(
@@ -285,7 +296,7 @@ async def _until(
     *,
     after_success: Verdict | None = None,
     after_failure: Verdict | None = None,
-) -> list[Outcome]:
+) -> Ended:
     stops = after_success is not None or plan.limit is not None
     return await fan_out(
         starts,
@@ -296,7 +307,7 @@ async def _until(
     )
 
 
-async def _with_the_others(root: Root, outcomes: Sequence[Outcome], at: int) -> bool:
+async def _with_the_others(root: Root, ended: Ended, at: int) -> bool:
     """Let a failure be enough, with those that come together with it.
 
     A recorded answer is there at once: before a replay cancels the other steps, they come as
@@ -318,25 +329,22 @@ class _Count:
         self._spare = steps - plan.needed
         self._missing = plan.needed
 
-    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool | Awaitable[bool]:
-        if isinstance(outcomes[at], Failure):
-            self._spare -= 1
-            return self._spare < 0
+    def failed(self, ended: Ended, at: int) -> bool:
+        self._spare -= 1
+        return self._spare < 0
+
+    def succeeded(self, ended: Ended, at: int) -> bool | Awaitable[bool]:
         self._missing -= 1
         if self._missing > 0:
             return False
         if self._plan.validate is None:
             self.is_met = True
             return True
-        return self._is_valid(self._plan.validate, outcomes)
+        return self._is_valid(self._plan.validate, ended)
 
-    async def _is_valid(self, validate: Validate, outcomes: Sequence[Outcome]) -> bool:
-        self.is_met = await _accepts(validate, list(_values(outcomes).values()))
+    async def _is_valid(self, validate: Validate, ended: Ended) -> bool:
+        self.is_met = await _accepts(validate, list(ended.values.values()))
         return self.is_met
-
-
-def _values(outcomes: Sequence[Outcome]) -> dict[int, Any]:
-    return {at: each.value for at, each in enumerate(outcomes) if isinstance(each, Success)}
 
 
 async def _validated(plan: _Plan, values: dict[int, Any]) -> None:

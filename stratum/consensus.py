@@ -18,7 +18,7 @@ from stratum.errors import (
     Refused,
     StratumError,
 )
-from stratum.fan_out import Failure, Outcome, early, fan_out
+from stratum.fan_out import Ended, early, fan_out
 from stratum.hashing import digest
 from stratum.recording.memory import Memory, memory_for
 from stratum.repeated import Asked
@@ -90,14 +90,17 @@ class Quorum:
         inside = current()
         count = _Count(self, lambda: inside.root.steps)
         starts = [asked.start(each) for each in runs]
-        outcomes = await fan_out(
-            starts, after_success=count, after_failure=count, turns=early(inside)
+        ended = await fan_out(
+            starts,
+            after_success=count.succeeded,
+            after_failure=count.failed,
+            turns=early(inside),
         )
         if count.fatal is not None:
             raise count.fatal
         agreed = count.largest
         if len(agreed) < self.threshold:
-            raise count.failed(asked, outcomes)
+            raise count.disagreement(asked, list(ended.errors.values()))
         details["agreed"] = list(agreed)
         run.data = runs[agreed[0]].data
         return count.values[agreed[0]]
@@ -114,18 +117,19 @@ class _Count:
         self._steps = steps
         self._open = quorum.samples
 
-    def __call__(self, outcomes: Sequence[Outcome], at: int) -> bool | Awaitable[bool]:
-        outcome = outcomes[at]
+    def succeeded(self, ended: Ended, at: int) -> bool:
         self._open -= 1
-        if isinstance(outcome, Failure):
-            if not _is_of_a_sample(outcome.error):
-                self.fatal = outcome.error
-            if self._is_certain() and not isinstance(outcome.error, REPLIED):
-                return self._with_the_others()
-            return self._is_certain()
-        if outcome is not None:
-            self.values[at] = outcome.value
-            self._compared[at] = self._quorum.aspect.of(outcome.value)
+        value = self.values[at] = ended.given[at]
+        self._compared[at] = self._quorum.aspect.of(value)
+        return self._is_certain()
+
+    def failed(self, ended: Ended, at: int) -> bool | Awaitable[bool]:
+        self._open -= 1
+        error = ended.errors[at]
+        if not _is_of_a_sample(error):
+            self.fatal = error
+        if self._is_certain() and not isinstance(error, REPLIED):
+            return self._with_the_others()
         return self._is_certain()
 
     def _is_certain(self) -> bool:
@@ -145,9 +149,8 @@ class _Count:
         """The samples of the largest group, in order."""
         return next(iter(grouped(self._compared)), ())
 
-    def failed(self, asked: Asked, outcomes: Sequence[Outcome]) -> StratumError:
+    def disagreement(self, asked: Asked, failures: Sequence[Exception]) -> StratumError:
         """Return why there is no agreement: the budget's error, if that could have been enough."""
-        failures = [each.error for each in outcomes if isinstance(each, Failure)]
         unpaid = [error for error in failures if isinstance(error, BudgetExceeded)]
         quorum = self._quorum
         if unpaid and len(self.largest) + len(unpaid) >= quorum.threshold:

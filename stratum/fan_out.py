@@ -57,13 +57,32 @@ class Failure:
         return f"Failure({self.error!r})"
 
 
-Outcome: TypeAlias = Success[Any] | Failure | None  # None: not ended when the rest was cancelled
+_NOTHING: Any = object()
+
+
+class Ended:
+    """What became of the branches that ended by themselves, by position."""
+
+    def __init__(self, branches: int) -> None:
+        self.given: list[Any] = [_NOTHING] * branches
+        self._errors: dict[int, Exception] = {}
+
+    @property
+    def values(self) -> dict[int, Any]:
+        return {at: value for at, value in enumerate(self.given) if value is not _NOTHING}
+
+    @property
+    def errors(self) -> dict[int, Exception]:
+        return dict(sorted(self._errors.items()))
+
+    def fail(self, at: int, error: Exception) -> None:
+        self._errors[at] = error
 
 
 class Verdict(Protocol):
     """Says whether what has ended is enough; `at` is the branch that ended last."""
 
-    def __call__(self, outcomes: Sequence[Outcome], at: int, /) -> bool | Awaitable[bool]: ...
+    def __call__(self, ended: Ended, at: int, /) -> bool | Awaitable[bool]: ...
 
 
 async def fan_out(
@@ -73,16 +92,16 @@ async def fan_out(
     after_failure: Verdict | None = None,
     limit: int | None = None,
     turns: Turns | None = None,
-) -> list[Outcome]:
+) -> Ended:
     """Run branches until what has ended is enough; the others are cancelled.
 
     Returns when every branch has ended. `after_success` or `after_failure`, if it is given, is
     asked whether that is enough when a branch has ended so by itself, in the order of their
-    ends, never two at once; what it raises is raised.
+    ends, never two at once; what it raises is raised. What a branch gives after that is lost.
     `turns` orders the replies below, so that a replay ends as its recording did. A branch
     that was cancelled before it began leaves a record, too.
 
-    The list is empty afterwards, so that nobody holds on to what has ended.
+    The list of starts is empty afterwards, so that nobody holds on to what has ended.
     """
     inside = current()
     begins: list[Start | None] = [*starts]
@@ -94,7 +113,7 @@ async def fan_out(
         if turns is not None:
             turns.close()
         await run.end_the_unbegun()
-    return run.outcomes
+    return run.ended
 
 
 def early(inside: Inside) -> Turns | None:
@@ -139,7 +158,7 @@ class _Run:
         after_failure: Verdict | None,
         limit: int | None,
     ) -> None:
-        self.outcomes: list[Outcome] = [None] * len(starts)
+        self.ended: Ended = Ended(len(starts))
         self._starts: list[Start | None] = starts  # those that have begun are taken out
         self._around = around
         self._number = next_number()
@@ -149,7 +168,6 @@ class _Run:
         self._after_failure = after_failure
         self._first = len(starts) if limit is None else min(limit, len(starts))
         self._waiting = iter(range(self._first, len(starts)))
-        self._failures: dict[int, Failure] = {}
         self._judging: asyncio.Lock | None = None  # made when something may be enough
         self._is_over = False
         self._in_threads = False
@@ -182,8 +200,6 @@ class _Run:
                             break
         except BaseExceptionGroup as errors:  # only what the verdict raised: branches keep theirs
             raise errors.exceptions[0] from None
-        for index, failure in self._failures.items():  # those that came together with the last one
-            self.outcomes[index] = failure
         if not self._is_over and any(task.cancelled() for task in self._tasks.values()):
             raise asyncio.CancelledError
 
@@ -193,16 +209,15 @@ class _Run:
         inside = self._inside(index)
         inside.branch.task = self._tasks.get(index) or asyncio.current_task()
         enter(inside)
-        outcome: Success[Any] | Failure
         try:
-            outcome, is_enough = Success(await start()), self._after_success
+            value, is_enough = await start(), self._after_success
         except Exception as error:
-            outcome, is_enough = Failure(error), self._after_failure
-            self._failures[index] = outcome
+            value, is_enough = _NOTHING, self._after_failure
+            self.ended.fail(index, error)
         if is_enough is None and self._judging is None:
-            self.outcomes[index] = outcome
+            self.ended.given[index] = value
         else:
-            await self._judge(is_enough, index, outcome)
+            await self._judge(is_enough, index, value)
         following = None if self._is_over else next(self._waiting, None)
         if following is not None:
             self._tasks[following] = group.create_task(self._branch(following, group))
@@ -218,25 +233,23 @@ class _Run:
             inside = self._insides[index] = self._around.on(branch)
         return inside
 
-    async def _judge(self, is_enough: Verdict | None, index: int, outcome: Outcome) -> None:
+    async def _judge(self, is_enough: Verdict | None, index: int, value: Any) -> None:
         if self._judging is not None and self._judging.locked():
             async with self._judging:
-                await self._conclude(index, self._verdict(is_enough, index, outcome))
+                await self._conclude(index, self._verdict(is_enough, index, value))
             return
-        verdict = self._verdict(is_enough, index, outcome)
+        verdict = self._verdict(is_enough, index, value)
         if verdict is not False:
             self._judging = self._judging or asyncio.Lock()
             async with self._judging:
                 await self._conclude(index, verdict)
 
-    def _verdict(
-        self, is_enough: Verdict | None, index: int, outcome: Outcome
-    ) -> bool | Awaitable[bool]:
+    def _verdict(self, is_enough: Verdict | None, index: int, value: Any) -> bool | Awaitable[bool]:
         if self._is_over:
             return False
-        self.outcomes[index] = outcome
+        self.ended.given[index] = value
         try:
-            return is_enough is not None and is_enough(self.outcomes, index)
+            return is_enough is not None and is_enough(self.ended, index)
         except BaseException:
             self._stop_others(index)
             raise

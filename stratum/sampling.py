@@ -5,7 +5,7 @@ from typing import Any
 from stratum.attempts import Question
 from stratum.engine import Run
 from stratum.errors import AnswerRejected, CutOff, DeclarationError, Refused
-from stratum.fan_out import Failure, Success, contended, fan_out
+from stratum.fan_out import contended, fan_out
 from stratum.probabilistic import Probabilistic
 from stratum.repeated import Asked
 from stratum.scope import current, process
@@ -70,12 +70,11 @@ class Sampling:
 async def _taken(asked: Asked, run: Run, samples: int) -> Probabilistic[Any]:
     runs = [Run() for _ in range(samples)]
     starts = [asked.start(each) for each in runs]
-    outcomes = await fan_out(starts, turns=contended(current()))
-    failures = [each.error for each in outcomes if isinstance(each, Failure)]
+    ended = await fan_out(starts, turns=contended(current()))
+    values, failures = ended.values, list(ended.errors.values())
     for error in failures:  # what no other sample can make up for
         if not isinstance(error, (AnswerRejected, Refused, CutOff)):
             raise error
-    values = {at: each.value for at, each in enumerate(outcomes) if isinstance(each, Success)}
     if not values:
         raise failures[0]
     contract = asked.question.contract
