@@ -5,10 +5,12 @@
 Every figure is of a process of its own, the interpreter's start included.
 """
 
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from measuring import Spent, child, interleaved, table
+from measuring import Spent, child, in_rounds, median, table
 
 BASELINE = "from pydantic import BaseModel, TypeAdapter; import asyncio, inspect"
 CONTRACT = f"""{BASELINE}
@@ -35,8 +37,10 @@ def pytest(folder: Path, *arguments: str) -> Spent:
     return child(command, cwd=str(folder), PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
 
 
-def difference(label: str, more: Spent, less: Spent, target: str = "") -> None:
-    wall, cpu = (more.wall - less.wall) * 1e3, (more.cpu - less.cpu) * 1e3
+def difference(label: str, more: Sequence[Spent], less: Sequence[Spent], target: str = "") -> None:
+    """Print the median of the differences within a round, which a slow minute changes least."""
+    wall = statistics.median(m.wall - n.wall for m, n in zip(more, less, strict=True)) * 1e3
+    cpu = statistics.median(m.cpu - n.cpu for m, n in zip(more, less, strict=True)) * 1e3
     aim = f"   target {target}" if target else ""
     print(f"difference {label:55} {wall:+10.2f} {cpu:+10.2f}{aim}")
 
@@ -53,8 +57,8 @@ def imports(folder: Path) -> None:
         "a class, a decorated function": lambda: child([str(folder / "function.py")]),
         "a class, a function, a scripted call": lambda: child([str(folder / "call.py")]),
     }
-    spent = interleaved(works, rounds=25)
-    table(spent, unit="ms")
+    spent = in_rounds(works, rounds=25)
+    table({name: median(each) for name, each in spent.items()}, unit="ms")
     base = spent["pydantic, asyncio, inspect"]
     difference("import stratum", spent["import stratum"], base, "+25 ms")
     base = spent["a pydantic class"]
@@ -84,8 +88,8 @@ def plugins(folder: Path) -> None:
         print("pytest-recording is left out: it is not installed")
     else:
         works[other] = lambda: pytest(folder, "-p", "pytest_recording.plugin", "test_it.py")
-    spent = interleaved(works, rounds=11)
-    table(spent, unit="ms")
+    spent = in_rounds(works, rounds=11)
+    table({name: median(each) for name, each in spent.items()}, unit="ms")
     none = spent["pytest, no plugin"]
     difference("our plugin", spent["pytest -p pytest_stratum.plugin"], none, "+30 ms")
     using = spent["tests that import stratum, no plugin"]

@@ -55,10 +55,10 @@ def child(arguments: Sequence[str], *, cwd: str | None = None, **environ: str) -
     return Spent(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def interleaved(
+def in_rounds(
     works: Mapping[str, Callable[[], Spent]], *, rounds: int, unmeasured: int = 1
-) -> dict[str, Spent]:
-    """Return the median of each piece of work, after `unmeasured` rounds that warm up.
+) -> dict[str, list[Spent]]:
+    """Return what each piece of work took in each round, after `unmeasured` ones that warm up.
 
     Every round runs all of them, so that a busy machine slows all alike.
     """
@@ -69,10 +69,18 @@ def interleaved(
         order = list(works.items())
         for name, work in order if number % 2 else reversed(order):
             seen[name].append(work())
-    return {name: _median(spent) for name, spent in seen.items()}
+    return seen
 
 
-def _median(spent: Sequence[Spent]) -> Spent:
+def interleaved(
+    works: Mapping[str, Callable[[], Spent]], *, rounds: int, unmeasured: int = 1
+) -> dict[str, Spent]:
+    """Return the median of each piece of work over the rounds."""
+    seen = in_rounds(works, rounds=rounds, unmeasured=unmeasured)
+    return {name: median(spent) for name, spent in seen.items()}
+
+
+def median(spent: Sequence[Spent]) -> Spent:
     return Spent(
         statistics.median(each.wall for each in spent),
         statistics.median(each.cpu for each in spent),

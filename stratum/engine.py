@@ -4,7 +4,7 @@ import asyncio
 import time
 from dataclasses import field, replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stratum.attempts import Ask, Settled, judge
 from stratum.budget import NOTHING, Amount, Estimate, Ledger, Reservation
@@ -13,8 +13,10 @@ from stratum.errors import UnpricedModel, UnpricedWarning
 from stratum.roots import Branch, place
 from stratum.scope import settings
 from stratum.trace import AttemptRecord
-from stratum.turns import Turns
 from stratum.values import dataclass, maker
+
+if TYPE_CHECKING:
+    from stratum.turns import Turns
 
 MILLION = Decimal(1_000_000)
 
@@ -81,7 +83,7 @@ def _attempt(
     )
 
 
-async def _send(request: Request, client: Client, ledger: Ledger, turns: Turns | None) -> Reply:
+async def _send(request: Request, client: Client, ledger: Ledger, turns: "Turns | None") -> Reply:
     if not ledger.needs_quote:
         return await _complete(request, client, ledger)
     try:
@@ -104,7 +106,7 @@ async def _complete(request: Request, client: Client, ledger: Ledger) -> Reply:
 
 
 async def _reserved(
-    request: Request, quote: Quote, ledger: Ledger, turns: Turns | None
+    request: Request, quote: Quote, ledger: Ledger, turns: "Turns | None"
 ) -> Reservation | None:
     if quote.free:
         return None

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from stratum.budget import Ledger
 from stratum.calls import Client, Clock, Place
 from stratum.trace import TraceRecord
-from stratum.turns import Calm, Turns
 from stratum.values import dataclass, maker
 
-if TYPE_CHECKING:  # of pydantic models, which take long to make
+if TYPE_CHECKING:  # what only fan-outs and people need
     from typing import Protocol
 
     from stratum.reviews import ReviewSink
+    from stratum.turns import Calm, Turns
 
     class Cancellable(Protocol):
         def cancel(self) -> None: ...
@@ -90,7 +90,7 @@ class Root:
         self.pending: dict[int, Callable[[], str]] = {}
         self.misses: list[Exception] = []
         self.run: str | None = None
-        self.calm: Calm = Calm()
+        self._calm: Calm | None = None
         self.steps = 0  # requests placed and records kept: whether something goes on
 
     # Most phases of tests, and most fixtures, make no call: they need neither, and, without them,
@@ -102,6 +102,16 @@ class Root:
     @cached_property
     def inside(self) -> "Inside":
         return Inside(self, self.branch)
+
+    @property
+    def calm(self) -> "Calm":
+        """What the fan-outs below it tell of each other."""
+        with _lock:
+            if self._calm is None:
+                from stratum.turns import Calm
+
+                self._calm = Calm()
+            return self._calm
 
     @property
     def run_id(self) -> str:
@@ -161,7 +171,7 @@ class Branch:
         order: tuple[int, ...] = (),
         task: object = None,
         thread: int | None = None,
-        turns: Turns | None = None,
+        turns: "Turns | None" = None,
         outer: "Branch | None" = None,
     ) -> None:
         self.root: Root = root
@@ -178,7 +188,7 @@ class Branch:
         self._arrived: weakref.WeakKeyDictionary[Any, Branch] | None = None
         self._arrivals: int = 0
 
-    def fork(self, index: int, at: int, turns: Turns | None = None) -> "Branch":
+    def fork(self, index: int, at: int, turns: "Turns | None" = None) -> "Branch":
         """Return the branch of a fan-out's argument; `at` numbers the fan-out itself."""
         indices = (*self.indices, index)
         return Branch(

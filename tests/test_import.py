@@ -15,8 +15,10 @@ LATER = (
     "sqlite3",
     "tomllib",
     "stratum.flow_analysis",
+    "stratum.problems",
     "stratum.recording.golden",
     "stratum.schema_diff",
+    "stratum.turns",
     *stratum._LATER.values(),
 )
 PYDANTIC = {
