@@ -39,11 +39,12 @@ def lambda_of(function: Callable[..., object]) -> ast.Lambda | None:
         return None
     code = function.__code__
     hull = _hull(code)
-    if hull is None:
+    if hull is None and not _is_constant(code):
         return None
     linecache.checkcache(code.co_filename)
     text = "".join(linecache.getlines(code.co_filename, function.__globals__))
-    fitting = [node for node in _lambdas(text) if _fits(node, code, hull)]
+    begun = [node for node in _lambdas(text) if node.lineno == code.co_firstlineno]
+    fitting = [node for node in begun if (_fits(node, code, hull) if hull else _makes(node, code))]
     return max(fitting, key=lambda node: _span(node.body)[0], default=None)
 
 
@@ -72,9 +73,20 @@ def _span(node: ast.expr) -> tuple[_Place, _Place]:
     return (node.lineno, node.col_offset), end
 
 
-def _fits(node: ast.Lambda, code: CodeType, hull: tuple[_Place, _Place]) -> bool:
-    if node.lineno != code.co_firstlineno:
+def _is_constant(code: CodeType) -> bool:
+    """Say whether all that a code does is to return a constant: Python 3.12 forgets where."""
+    return len(tuple(code.co_positions())) == 2  # it also says that the function begins
+
+
+def _makes(node: ast.Lambda, code: CodeType) -> bool:
+    """Say whether a lambda is compiled to a code."""
+    made = compile(ast.Expression(node), code.co_filename, "eval").co_consts[0]
+    if (made.co_code, made.co_varnames) != (code.co_code, code.co_varnames):
         return False
+    return repr(made.co_consts) == repr(code.co_consts)  # 1 is True otherwise
+
+
+def _fits(node: ast.Lambda, code: CodeType, hull: tuple[_Place, _Place]) -> bool:
     start, end = _span(node.body)
     names = _parameter_names(node)
     return start <= hull[0] and hull[1] <= end and names == code.co_varnames[: len(names)]
