@@ -83,7 +83,8 @@ class Root:
         self.client = client
         self.wrap = wrap
         self.model = model
-        self.asked: dict[tuple[int, ...], dict[str, int | _Askers]] = {}  # by pattern, by key
+        self.taken: dict[tuple[int, ...], dict[str, int]] = {}  # by pattern and key: the last turn
+        self.askers: dict[tuple[tuple[int, ...], str], _Askers] = {}
         self.handed: set[int] = set()
         self.memory: dict[str, Any] = {}
         self.records: deque[TraceRecord] = deque(maxlen=KEPT)
@@ -127,16 +128,16 @@ class Root:
 
 
 class _Askers:
-    """Who made one call in branches of one pattern.
+    """Who made one call in branches of one pattern that are numbered by arrival.
 
-    `first` has the first one's indices and `thread` its thread; `turns` is how often it has made
-    the call. `others` holds, by indices, a branch's number in order of arrival and the same.
+    `thread` is the first one's. `others` holds, by indices, a branch's number in order of arrival
+    and how often it has made the call.
     """
 
-    def __init__(self, first: tuple[int, ...], thread: int | None, turns: int = 0) -> None:
-        self.first = first
-        self.thread = thread
-        self.turns = turns
+    def __init__(self, first: "Branch") -> None:
+        self.thread = first.thread
+        self.first = first.indices
+        self.turns = 0
         self.others: dict[tuple[int, ...], list[int]] = {}
 
     def count(self, indices: tuple[int, ...]) -> tuple[int, int]:
@@ -366,21 +367,18 @@ def place(branch: Branch, key: str) -> tuple[Place, bool]:
     root, pattern = branch.root, branch.pattern
     with _lock:
         root.steps += 1
-        known = root.asked.get(pattern)
-        if known is None:
-            known = root.asked[pattern] = {}
-        asked = known.get(key, 0)
-        if branch.thread is None and branch.indices is pattern and type(asked) is int:
-            known[key] = asked + 1  # of most calls it says all
-            return Place(pattern, asked), False
-        if isinstance(asked, int):
-            first = (
-                _Askers(pattern, None, asked) if asked else _Askers(branch.indices, branch.thread)
-            )
-            asked = known[key] = first
-        nth, turn = asked.count(branch.indices)
+        if branch.indices is pattern:  # neither it nor one around it is numbered by arrival
+            turns = root.taken.get(pattern)
+            if turns is None:
+                turns = root.taken[pattern] = {}
+            turn = turns[key] = turns.get(key, -1) + 1
+            return Place(pattern, turn), False
+        askers = root.askers.get((pattern, key))
+        if askers is None:
+            askers = root.askers[pattern, key] = _Askers(branch)
+        nth, turn = askers.count(branch.indices)
     taken = Place(_numbered(pattern, nth) if nth else pattern, turn)
-    return taken, nth > 0 or branch.thread != asked.thread
+    return taken, nth > 0 or branch.thread != askers.thread
 
 
 def _is_alone() -> bool:

@@ -87,6 +87,16 @@ def test_it_stops_as_soon_as_none_can_agree() -> None:
         mood_of(quorum=5, threshold=4, agree_on="label").run(text="x")
 
 
+def test_it_stops_as_soon_as_too_many_have_failed() -> None:
+    async def late(request: Any) -> Any:
+        if request.place.indices == (2,):
+            return Scripted(good("late"), delay=30)
+        return Reply("no", outcome="refused")
+
+    with answering(late), pytest.raises(QuorumFailed, match="1 stopped: they could not change it"):
+        by_label.run(text="x")
+
+
 def test_sample_n_has_the_index_n() -> None:
     with answering(good(), good(), good()) as client:
         mood_of(quorum=3, threshold=3).run(text="x")

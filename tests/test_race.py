@@ -25,6 +25,8 @@ from stratum import (
 )
 from stratum.blocking import background_loop
 from stratum.clients.scripted import Scripted
+from stratum.roots import Root
+from stratum.scope import rooted
 from stratum.testing.local_model import LocalModel
 from tests.scripted import answering, records
 
@@ -60,6 +62,36 @@ async def test_a_race_goes_on_when_a_step_fails() -> None:
 async def test_a_race_that_all_lose_raises_a_group() -> None:
     with pytest.raises(ExceptionGroup, match="2 of 2 steps failed:\n  - ValueError: a"):
         await race(fail("a"), fail("b"))
+
+
+async def test_several_errors_stand_in_the_order_of_the_steps() -> None:
+    with pytest.raises(ExceptionGroup) as raised:
+        await race(fail("a", 0.02), fail("b"))
+    assert [str(error) for error in raised.value.exceptions] == ["a", "b"]
+
+
+async def test_what_a_step_gives_after_it_was_stopped_is_lost() -> None:
+    @compute
+    async def stubborn(n: int) -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        return n
+
+    assert await parallel(later(1), stubborn(2), require="any") == (1,)
+
+
+async def test_no_step_begins_while_a_failure_is_about_to_stop_them() -> None:
+    root = Root("a replay", client=ScriptedClient([]))  # whose failures wait for what is at hand
+    begun: list[int] = []
+
+    @compute
+    async def begin(n: int) -> int:
+        begun.append(n)
+        return n
+
+    with rooted(root), pytest.raises(ValueError, match="a"):
+        await parallel(fail("a"), later(1), begin(2), limit=2)
+    assert begun == []
 
 
 async def test_a_race_whose_steps_fail_alike_raises_their_error() -> None:

@@ -1,6 +1,8 @@
 """The records that calls leave behind, whatever their end."""
 
 import asyncio
+import re
+from base64 import b64encode
 from typing import Annotated, Any
 
 import pytest
@@ -20,7 +22,8 @@ from stratum import (
     using,
 )
 from stratum.clients.scripted import Scripted
-from stratum.trace import nested
+from stratum.redact import Secrets
+from stratum.trace import nested, snapshot
 from tests.scripted import MODEL, answering, records
 
 
@@ -234,6 +237,31 @@ def test_secrets_are_in_no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tok-1234567890ab" not in repr(records())
     assert records()[0].inputs == {"text": "has <secret:SHOP_TOKEN>"}
     assert records()[1].error == "RuntimeError: with <secret:SHOP_TOKEN>"
+
+
+def test_a_secret_in_another_code_is_in_no_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_TOKEN", "tok-1234567890ab")
+    code = b64encode(b"tok-1234567890ab").decode()
+    with answering({"label": "x", "confidence": code}, GOOD):
+        judged.run("a")
+    (told,) = records()[0].calls[0].violations
+    assert code not in told
+    assert "<secret:SHOP_TOKEN>" in told
+
+
+def test_what_a_pattern_matches_is_in_no_record_without_a_known_secret() -> None:
+    secrets = Secrets(patterns=(("redact-1", re.compile(r"4\d{3}")),))
+    assert snapshot("card 4111", str, secrets) == "card <secret:redact-1>"
+    assert snapshot(["card 4111"], list[str], secrets) == ["card <secret:redact-1>"]
+
+
+def test_inputs_stand_in_the_order_of_the_parameters() -> None:
+    @infer(intent="Compare", model=MODEL)
+    def compared(first: str, second: str) -> int: ...
+
+    with answering(1):
+        compared.run(second="b", first="a")
+    assert list(records()[0].inputs) == ["first", "second"]
 
 
 def test_what_has_no_json_is_kept_by_the_name_of_its_type() -> None:
