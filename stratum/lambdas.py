@@ -80,7 +80,8 @@ def _is_constant(code: CodeType) -> bool:
 
 def _makes(node: ast.Lambda, code: CodeType) -> bool:
     """Say whether a lambda is compiled to a code."""
-    made = compile(ast.Expression(node), code.co_filename, "eval").co_consts[0]
+    whole = compile(ast.Expression(node), code.co_filename, "eval")
+    made = [each for each in whole.co_consts if isinstance(each, CodeType)][-1]  # after defaults
     if (made.co_code, made.co_varnames) != (code.co_code, code.co_varnames):
         return False
     return repr(made.co_consts) == repr(code.co_consts)  # 1 is True otherwise

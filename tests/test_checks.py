@@ -558,6 +558,12 @@ def test_a_function_without_parameters_is_said_to_have_none() -> None:
             id="defaults-and-constants",
         ),
         pytest.param(
+            "found = [lambda r, low=1, f=lambda r: 2: 'too low', lambda r, high=True: 1, "
+            "lambda r, high=1: True]",
+            ["'too low'", "1", "True"],
+            id="constants-with-defaults",
+        ),
+        pytest.param(
             "found = lambda r: [x for x in r if any(y > x for y in r)] != []",
             ["[x for x in r if any((y > x for y in r))] != []"],
             id="comprehension",
