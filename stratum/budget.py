@@ -225,11 +225,12 @@ class Ledger:
         self, estimate: Estimate, order: tuple[Any, ...], loop: asyncio.AbstractEventLoop
     ) -> "Waiter":
         """Ask for a reservation on behalf of a task on `loop`, which awaits `granted`."""
+        from bisect import insort  # only calls under a budget need it
+
         with self._tree.lock:
             key = (*order, next(self._tree.arrivals))
             waiter = Waiter(self, estimate, key, loop)
-            self._tree.waiters.append(waiter)
-            self._tree.waiters.sort(key=lambda w: w.order)
+            insort(self._tree.waiters, waiter, key=lambda w: w.order)
             _serve(self._tree)
             if waiter.verdict is None:
                 waiter.future = loop.create_future()

@@ -12,7 +12,7 @@ from stratum.values import maker
 
 _reply = maker(Reply)
 
-_DATA = frozenset({dict, list, str, int, float, bool})  # neither awaited nor raised
+_DATA = frozenset({dict, list, str, int, float, bool})  # which nobody awaits
 
 
 @dataclass(frozen=True, slots=True)
