@@ -1,6 +1,8 @@
 """The main job: record through the real litellm over real HTTP, then replay with nothing."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -8,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from stratum.testing.local_model import LocalModel
-from tests.support import files_below, project, run_pytest
+from tests.support import clean_environment, files_below, project, run_pytest
 
 PYPROJECT = '[tool.stratum]\nmodel = "openai/stratum-local-rules"\n'
 
@@ -180,3 +182,17 @@ def test_without_a_key_recording_fails_at_once_and_lists_what_is_missing(tmp_pat
 
 def test_the_cache_of_this_machine_ignores_itself(recorded: Recorded) -> None:
     assert (recorded.folder / ".stratum/.gitignore").read_text(encoding="utf-8") == "*\n"
+
+
+def test_replay_needs_no_assertions() -> None:
+    """`python -O` leaves them out, and with them what they call."""
+    command = [sys.executable, "-O", "-m", "pytest", "-p", "no:cacheprovider", "--stratum-replay"]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [*command, "examples/04_refine.py"],
+        cwd=root,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout

@@ -116,6 +116,10 @@ class Recordings:
 
     @property
     def files(self) -> dict[str, FunctionFile]:
+        return self._files if self._files is not None else self.read_all()
+
+    def read_all(self) -> dict[str, FunctionFile]:
+        """Read the files, once; raises `RecordingCorrupt` for the first that is broken."""
         if self._files is None:
             self._files = {home: read(self.folder, home) for home in homes(self.folder)}
             for file in self._files.values():
@@ -123,13 +127,9 @@ class Recordings:
                     self._by_key.setdefault(sample.key, []).append(sample)
         return self._files
 
-    def read_all(self) -> None:
-        """Read the files now; raises `RecordingCorrupt` for the first that is broken."""
-        assert self.files is not None
-
     def of_key(self, key: str, home: str) -> list[Sample]:
         """Return the key's samples, those of the function's own file first."""
-        assert self.files is not None
+        self.read_all()
         samples = self._by_key.get(key, [])
         return samples if len(samples) < 2 else sorted(samples, key=lambda s: s.home != home)
 
